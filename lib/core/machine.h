@@ -1,0 +1,76 @@
+/*
+ * The shape of all machines: an event goes in, effects come out.
+ *
+ * A machine has no clock, file, socket, thread or lock.  `now` (monotonic ns)
+ * and `wall_ms` (ms since 1970) come with each call, randomness from a seed
+ * given at its birth.  It puts effects into the outbox, which the caller owns
+ * and empties; it must have carried them out, or handed them on, before the
+ * memory they borrow may go.
+ *
+ * The same machines run under lib/host (threads, sockets, SQLite) and under
+ * the simulator.
+ */
+#ifndef DYN_MACHINE_H
+#define DYN_MACHINE_H
+
+#include "base/buf.h"
+#include "base/timer.h"
+#include "model/msg.h"
+#include "model/view.h"
+
+struct moment {
+	uint64_t now;     /* monotonic, ns */
+	uint64_t wall_ms; /* ms since 1970 */
+};
+
+enum effect_kind {
+	FX_SEND,   /* a frame to a member (or, without id, to an address) */
+	FX_REPLY,  /* a frame on the connection a request came by */
+	FX_VIEW,   /* this is the view now: publish and save it */
+	FX_LOG,    /* a line for the log */
+	FX_FAIL,   /* the node cannot go on: rc and text */
+	FX_COMMIT, /* rows for storage (core/store.h) */
+	FX_DONE    /* an operation of this node ended (core/work.h) */
+};
+
+struct effect {
+	enum effect_kind kind;
+	int rc;              /* LOG: level; FAIL: why */
+	uint16_t worker;     /* SEND on a data connection: thread of the receiver */
+	struct dyn_id to;    /* SEND; all zero = use address */
+	const char *address; /* SEND by address; lives as long as the machine */
+	uint64_t conn;       /* REPLY: the token the request came with */
+	struct buf *frame;   /* SEND, REPLY; LOG, FAIL: text.  Owned by the effect */
+	struct view *view;   /* VIEW: owned by the effect */
+	void *what;          /* COMMIT: struct batch *; DONE: struct op * */
+};
+
+struct outbox {
+	struct effect *list;
+	size_t count, cap;
+};
+
+void outbox_init(struct outbox *);
+void outbox_fini(struct outbox *); /* drops what is still in it */
+/* A zeroed effect to fill.  Memory for it was reserved: if there is none, the
+ * process cannot keep its promises, and this asserts. */
+struct effect *outbox_add(struct outbox *, enum effect_kind);
+void outbox_log(struct outbox *, enum dyn_log_level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void effect_drop(struct effect *); /* frees frame and view */
+
+static inline bool
+id_equal(const struct dyn_id *a, const struct dyn_id *b)
+{
+	return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
+
+static inline bool
+id_is_zero(const struct dyn_id *a)
+{
+	static const struct dyn_id zero;
+
+	return id_equal(a, &zero);
+}
+
+#endif

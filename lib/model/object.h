@@ -1,0 +1,104 @@
+/*
+ * An object: all that is known of one key (paper 4.4; a dotted version vector
+ * set with explicit dots).
+ *
+ *	clock    every event of the key that this copy knows of
+ *	values   the versions that no known event has replaced, each with its
+ *	         dot, time and expiry, ascending by dot
+ *
+ * Invariants: every value's dot is in the clock; one value a dot.  A dot in
+ * the clock without a value is an event that was replaced or deleted; so an
+ * object with no values is a tombstone.
+ *
+ * Merge of a and b: clock = union; a value stays if both have it, or if one
+ * has it and the other's clock does not cover its dot.  That is total,
+ * commutative, associative and idempotent.  Two values with the same dot but
+ * different bytes cannot be made by correct nodes (PAINS 4): both sides keep
+ * the one with the larger bytes and the merge says OBJECT_SKEWED.
+ *
+ * Rule that everything rests on (DESIGN 7): a new event of an actor on a key
+ * includes all earlier events of that actor on that key.  object_put enforces
+ * it: if clock or context know a dot of the minting actor beyond what the
+ * actor itself has made contiguously, it refuses with DYN_ECORRUPT and the
+ * caller must take a new incarnation.
+ *
+ * Last write wins: the flag travels in the object so that every replica treats
+ * it alike; after each step only the live version with the largest (time, dot)
+ * stays a value.  A delete then is a version with VERSION_DELETED.
+ *
+ * Objects travel and rest as bytes; the encoding is canonical (equal objects
+ * are equal bytes), so agreement of replicas is memcmp.  NULL/0 bytes = a key
+ * never seen.
+ */
+#ifndef DYN_OBJECT_H
+#define DYN_OBJECT_H
+
+#include "model/clock.h"
+
+enum {
+	VERSION_DELETED = 1 /* a last-write-wins delete: holds its time, no bytes */
+};
+
+struct version {
+	struct dot dot;
+	uint64_t time;      /* hybrid logical clock, see hlc.h */
+	uint64_t expiry_ms; /* ms since 1970, 0 = never */
+	uint8_t flags;
+	struct dyn_slice value; /* borrowed from the bytes decoded, or the caller's */
+};
+
+enum { OBJECT_LWW = 1 };
+
+struct object {
+	uint8_t flags;
+	struct clock clock;
+	struct version *values;
+	size_t count;
+};
+
+/* Decode and check everything (DYN_EPROTO, DYN_EVERSION, DYN_ENOMEM, limits:
+ * DYN_ETOOBIG).  Values borrow from bytes.  Empty bytes give an empty object.
+ * object_fini is due in any case. */
+int object_decode(struct object *out, struct dyn_slice bytes) DYN_CHECK;
+void object_fini(struct object *);
+int object_encode(const struct object *, struct buf **out) DYN_CHECK;
+
+enum object_merged {
+	OBJECT_SAME,   /* a and b are equal */
+	OBJECT_LEFT,   /* the result is a: b brings nothing */
+	OBJECT_RIGHT,  /* the result is b */
+	OBJECT_BOTH,   /* the result is new, in *out */
+	OBJECT_SKEWED  /* as BOTH, and equal dots had unequal bytes: raise an alarm */
+};
+
+/* Merge two encoded objects (either may be empty).  *out is set for BOTH and
+ * SKEWED only.  Returns an enum object_merged, or a negative error; both are
+ * checked as object_decode does. */
+int object_merge(struct dyn_slice a, struct dyn_slice b, struct buf **out) DYN_CHECK;
+
+/* What a put writes. */
+struct mint {
+	struct actor actor;
+	uint64_t time;      /* at least; object_put raises it above all it knows */
+	uint64_t expiry_ms;
+	struct dyn_slice value;
+	bool deleted;       /* delete instead of a new value */
+	bool lww;
+	unsigned siblings_max;  /* 0 = LIMIT_SIBLINGS */
+	const struct clock *context; /* NULL = has seen nothing */
+	bool overwrite;     /* context = everything in `now` */
+};
+
+/*
+ * Apply a put or delete to what this copy knows.  The new object is in *out,
+ * the dot made in *dot (counter 0: none was made, a plain delete needs none).
+ * Returns 0; DYN_ECORRUPT (the actor forgot events: new incarnation);
+ * DYN_ESIBLINGS; DYN_ETOOBIG; DYN_ENOMEM; DYN_EPROTO (now is damaged).
+ */
+int object_put(struct dyn_slice now, const struct mint *, struct buf **out,
+    struct dot *dot) DYN_CHECK;
+
+/* Is a version visible to a reader at now_ms: not deleted, not expired? */
+bool version_visible(const struct version *, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,74 @@
+/*
+ * The table: who owns what (paper 6.2, strategy 3, made explicit; DESIGN 5).
+ *
+ * Q partitions, each with its own list of up to N owners, as 16-bit indexes
+ * into the table's sorted list of nodes.  A table is immutable and named by
+ * (epoch, digest); its parent's digest says what it was computed from.
+ *
+ *	table(e+1) = table_next(table(e), seats)
+ *
+ * is pure integer arithmetic: the same bytes on every node, so every node can
+ * compute and verify it.  Goals in order: the owners of a partition are on
+ * distinct machines (never relaxed: with too few machines a partition has
+ * fewer owners); load in proportion to weight within one partition where
+ * machines permit; few moves; ties by rendezvous rank.
+ *
+ * Stand-ins are not stored: all other nodes in rendezvous order (highest
+ * random weight by mix64 of partition and node id), so every node derives the
+ * same endless preference list.
+ */
+#ifndef DYN_TABLE_H
+#define DYN_TABLE_H
+
+#include "base/buf.h"
+#include "base/hash.h"
+
+#include <stdatomic.h>
+
+#define TABLE_NONE UINT16_MAX
+
+/* A node as placement sees it. */
+struct seat {
+	struct dyn_id node;
+	struct digest machine; /* equal = the same machine */
+	uint32_t weight;       /* 1..10000 */
+};
+
+struct table {
+	atomic_uint refs;
+	uint64_t epoch; /* 1 = the first */
+	struct digest digest, parent;
+	unsigned partitions, n;
+	struct seat *seats; /* ascending by node id */
+	size_t seats_count;
+	uint16_t *owners;   /* [partition * n + i], TABLE_NONE at the end */
+};
+
+/* parent NULL: the first table, for partitions and n given; else those of the
+ * parent.  seats: in any order, distinct ids; none = DYN_EINVAL. */
+int table_next(struct table **out, const struct table *parent, unsigned partitions, unsigned n,
+    const struct seat *seats, size_t count) DYN_CHECK;
+/* Do the seats differ from those the table was made for? */
+bool table_outdated(const struct table *, const struct seat *seats, size_t count);
+struct table *table_ref(struct table *);
+void table_unref(struct table *);
+/* (epoch, digest) order; NULL is before all. */
+int table_compare(const struct table *, const struct table *);
+
+/* Index of a node, or -1. */
+int table_find(const struct table *, const struct dyn_id *);
+/* Owners of a partition: seat indexes; returns how many. */
+unsigned table_owners(const struct table *, unsigned partition, const uint16_t **owners);
+bool table_owns(const struct table *, unsigned partition, unsigned seat);
+unsigned table_load(const struct table *, unsigned seat); /* partitions owned */
+/* The whole preference list: owners, then stand-ins; out has room for
+ * seats_count; returns seats_count. */
+size_t table_preference(const struct table *, unsigned partition, uint16_t *out);
+/* Partitions with fewer than n owners. */
+unsigned table_short(const struct table *);
+
+void table_write(struct wr *, const struct table *);
+/* Checks all: order, ranges, distinct machines, digest.  DYN_EPROTO. */
+int table_read(struct rd *, struct table **out) DYN_CHECK;
+
+#endif
