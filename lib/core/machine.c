@@ -1,0 +1,74 @@
+/*
+ * The outbox: a growing array of effects.  What they mean is in machine.h;
+ * nothing here carries one out.
+ */
+#include "core/machine.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#define OUTBOX_FIRST 16
+#define LOG_LINE_MAX 512
+
+void
+outbox_init(struct outbox *box)
+{
+	memset(box, 0, sizeof(*box));
+}
+
+void
+outbox_fini(struct outbox *box)
+{
+	for (size_t i = 0; i < box->count; i++)
+		effect_drop(&box->list[i]);
+	mem_free(box->list);
+	outbox_init(box);
+}
+
+struct effect *
+outbox_add(struct outbox *box, enum effect_kind kind)
+{
+	struct effect *fx;
+
+	if (box->count == box->cap) {
+		size_t cap = box->cap > 0 ? box->cap * 2 : OUTBOX_FIRST;
+		struct effect *list = mem_realloc(box->list, cap * sizeof(*list));
+
+		DYN_ASSERT(list != NULL);
+		box->list = list;
+		box->cap = cap;
+	}
+	fx = &box->list[box->count++];
+	memset(fx, 0, sizeof(*fx));
+	fx->kind = kind;
+	return fx;
+}
+
+void
+outbox_log(struct outbox *box, enum dyn_log_level level, const char *fmt, ...)
+{
+	char line[LOG_LINE_MAX];
+	struct effect *fx;
+	struct buf *text;
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+	/* With its final zero, so that the text can be used as a C string. */
+	text = buf_copy(line, strlen(line) + 1);
+	if (text == NULL)
+		return; /* a line less: the log is no promise */
+	fx = outbox_add(box, FX_LOG);
+	fx->rc = (int)level;
+	fx->frame = text;
+}
+
+void
+effect_drop(struct effect *fx)
+{
+	buf_unref(fx->frame);
+	view_unref(fx->view);
+	fx->frame = NULL;
+	fx->view = NULL;
+}
