@@ -1,0 +1,411 @@
+/* The overlay, the open batch, minting and merging. */
+#include "core/store.h"
+
+struct entry {
+	struct map_link link;
+	struct buf *name, *object;
+	uint64_t number; /* of the batch that holds the newest object */
+	size_t index;    /* its row there, while that batch is open */
+};
+
+void
+batch_free(struct batch *b)
+{
+	if (b == NULL)
+		return;
+	for (size_t i = 0; i < 2 * b->count; i++)
+		buf_unref(b->hold[i]);
+	mem_free(b->hold);
+	mem_free(b->rows);
+	mem_free(b);
+}
+
+int
+store_init(struct store *s, struct dyn_engine *engine, struct actor actor, uint64_t skew_max_ms)
+{
+	memset(s, 0, sizeof(*s));
+	s->engine = engine;
+	s->actor = actor;
+	s->skew_max_ms = skew_max_ms;
+	return map_init(&s->overlay, 1024);
+}
+
+static void
+entry_free(struct store *s, struct entry *e)
+{
+	map_remove(&s->overlay, &e->link);
+	s->overlay_bytes -= sizeof(*e) + e->name->len + e->object->len;
+	buf_unref(e->name);
+	buf_unref(e->object);
+	mem_free(e);
+}
+
+static void
+forget(void *arg, struct map_link *l)
+{
+	entry_free(arg, CONTAINER_OF(l, struct entry, link));
+}
+
+void
+store_fini(struct store *s)
+{
+	map_each(&s->overlay, forget, s);
+	map_fini(&s->overlay);
+	batch_free(s->open);
+	s->open = NULL;
+	dyn_buffer_free(&s->scratch);
+}
+
+/* A name starts with its hash. */
+static struct entry *
+find(const struct store *s, struct dyn_slice name)
+{
+	struct map_link *l;
+
+	DYN_ASSERT(name.len >= 16);
+	for (l = map_first(&s->overlay, load_be64(name.data)); l != NULL; l = map_next(l)) {
+		struct entry *e = CONTAINER_OF(l, struct entry, link);
+
+		if (slice_equal(buf_slice(e->name), name))
+			return e;
+	}
+	return NULL;
+}
+
+/* The newest object, borrowed until the next call. */
+static int
+look(struct store *s, struct dyn_slice name, struct entry **entry, struct dyn_slice *now)
+{
+	int rc;
+
+	*now = slice(NULL, 0);
+	*entry = find(s, name);
+	if (*entry != NULL) {
+		*now = buf_slice((*entry)->object);
+		return 0;
+	}
+	s->scratch.len = 0;
+	rc = s->engine->get(s->engine->self, DYN_SPACE_DATA, name, &s->scratch);
+	if (rc == DYN_ENOTFOUND)
+		return 0;
+	if (rc == 0)
+		*now = slice(s->scratch.data, s->scratch.len);
+	return rc;
+}
+
+int
+store_get(struct store *s, struct dyn_slice name, struct buf **out)
+{
+	struct entry *e;
+	struct dyn_slice now;
+	int rc;
+
+	*out = NULL;
+	rc = look(s, name, &e, &now);
+	if (rc != 0)
+		return rc;
+	if (e != NULL) {
+		*out = buf_ref(e->object);
+		return 0;
+	}
+	if (now.len == 0)
+		return 0;
+	*out = buf_copy(now.data, now.len);
+	return *out != NULL ? 0 : DYN_ENOMEM;
+}
+
+/* Room for one more row in the open batch. */
+static int
+open_batch(struct store *s)
+{
+	struct batch *b = s->open;
+	size_t cap;
+	void *p;
+
+	if (b == NULL) {
+		b = mem_zalloc(sizeof(*b));
+		if (b == NULL)
+			return DYN_ENOMEM;
+		b->number = s->given + 1;
+		b->generation = s->generation;
+		b->durability = DYN_DURABLE_MEMORY;
+		s->open = b;
+	}
+	if (b->count < b->cap)
+		return 0;
+	cap = b->cap == 0 ? 16 : 2 * b->cap;
+	p = mem_realloc(b->rows, cap * sizeof(*b->rows));
+	if (p == NULL)
+		return DYN_ENOMEM;
+	b->rows = p;
+	p = mem_realloc(b->hold, 2 * cap * sizeof(struct buf *));
+	if (p == NULL)
+		return DYN_ENOMEM;
+	b->hold = p;
+	b->cap = cap;
+	return 0;
+}
+
+static struct entry *
+entry_new(struct store *s, struct dyn_slice name, struct buf *object)
+{
+	struct entry *e = mem_zalloc(sizeof(*e));
+
+	if (e == NULL)
+		return NULL;
+	e->name = buf_copy(name.data, name.len);
+	if (e->name == NULL) {
+		mem_free(e);
+		return NULL;
+	}
+	e->object = buf_ref(object);
+	map_add(&s->overlay, &e->link, load_be64(name.data));
+	s->overlay_bytes += sizeof(*e) + name.len + object->len;
+	return e;
+}
+
+static void
+set_row(struct batch *b, size_t i, struct entry *e)
+{
+	b->hold[2 * i] = buf_ref(e->name);
+	b->hold[2 * i + 1] = buf_ref(e->object);
+	b->rows[i].space = DYN_SPACE_DATA;
+	b->rows[i].id = buf_slice(e->name);
+	b->rows[i].value = buf_slice(e->object);
+	b->bytes += e->name->len + e->object->len;
+}
+
+/* The key has a new object: into overlay and open batch.  A key changed twice
+ * in one batch is one row. */
+static int
+change(struct store *s, struct entry *e, struct dyn_slice name, struct buf *object,
+    uint64_t *number)
+{
+	struct batch *b;
+	int rc;
+
+	rc = open_batch(s);
+	if (rc != 0)
+		return rc;
+	b = s->open;
+	if (e == NULL) {
+		e = entry_new(s, name, object);
+		if (e == NULL)
+			return DYN_ENOMEM;
+	} else {
+		s->overlay_bytes += object->len - e->object->len;
+		buf_unref(e->object);
+		e->object = buf_ref(object);
+	}
+	if (e->number == b->number) {
+		b->bytes += object->len - b->hold[2 * e->index + 1]->len;
+		buf_unref(b->hold[2 * e->index + 1]);
+		b->hold[2 * e->index + 1] = buf_ref(object);
+		b->rows[e->index].value = buf_slice(object);
+	} else {
+		e->index = b->count++;
+		e->number = b->number;
+		set_row(b, e->index, e);
+	}
+	*number = b->number;
+	return 0;
+}
+
+/* Somebody waits for the open batch with this durability. */
+static void
+require(struct store *s, enum dyn_durability d)
+{
+	/* DISK < OS < MEMORY: smaller is stronger. */
+	if (s->open != NULL && d < s->open->durability)
+		s->open->durability = d;
+}
+
+/* A request found the key unchanged: it has to wait for the batch its newest
+ * object is in, if that is still on its way; and if that object went, or goes,
+ * to storage without fsync while this request wants it on disk, the row is
+ * written once more. */
+static int
+unchanged(struct store *s, struct entry *e, struct dyn_slice name, struct dyn_slice now,
+    enum dyn_durability d, struct stored *out)
+{
+	bool open = e != NULL && s->open != NULL && e->number == s->open->number;
+	bool weak = e != NULL ? !open && e->number <= s->weak : s->unsynced;
+
+	out->number = e != NULL ? e->number : 0;
+	out->object = e != NULL ? buf_ref(e->object) : buf_copy(now.data, now.len);
+	if (out->object == NULL)
+		return DYN_ENOMEM;
+	if (weak && d == DYN_DURABLE_DISK) {
+		int rc = change(s, e, name, out->object, &out->number);
+
+		if (rc != 0) {
+			buf_unref(out->object);
+			out->object = NULL;
+			return rc;
+		}
+		open = true;
+	}
+	if (open)
+		require(s, d);
+	return 0;
+}
+
+/* The key has a new object, whose reference is taken over. */
+static int
+changed(struct store *s, struct entry *e, struct dyn_slice name, struct buf *object,
+    enum dyn_durability d, struct stored *out)
+{
+	int rc;
+
+	if (object == NULL)
+		return DYN_ENOMEM;
+	rc = change(s, e, name, object, &out->number);
+	if (rc != 0) {
+		buf_unref(object);
+		return rc;
+	}
+	require(s, d);
+	out->changed = true;
+	out->object = object;
+	return 0;
+}
+
+/* Last write wins: a stamp far in the future would win for ever (PAINS 9). */
+static int
+check_times(struct store *s, struct dyn_slice bytes, uint64_t wall_ms)
+{
+	struct object o;
+	int rc = object_decode(&o, bytes);
+
+	for (size_t i = 0; rc == 0 && i < o.count; i++) {
+		int seen = hlc_see(&s->hlc, o.values[i].time, wall_ms, s->skew_max_ms);
+
+		if (seen != 0 && (o.flags & OBJECT_LWW) != 0)
+			rc = seen;
+	}
+	object_fini(&o);
+	return rc;
+}
+
+int
+store_merge(struct store *s, struct dyn_slice name, struct dyn_slice object,
+    enum dyn_durability d, uint64_t wall_ms, struct stored *out)
+{
+	struct dyn_slice now;
+	struct buf *merged = NULL;
+	struct entry *e;
+	int how, rc;
+
+	memset(out, 0, sizeof(*out));
+	rc = check_times(s, object, wall_ms);
+	if (rc != 0)
+		return rc;
+	rc = look(s, name, &e, &now);
+	if (rc != 0)
+		return rc;
+	how = object_merge(now, object, &merged);
+	if (how < 0)
+		return how;
+	s->skewed += how == OBJECT_SKEWED;
+	if (how == OBJECT_SAME || how == OBJECT_LEFT)
+		return unchanged(s, e, name, now, d, out);
+	if (how == OBJECT_RIGHT)
+		merged = buf_copy(object.data, object.len);
+	return changed(s, e, name, merged, d, out);
+}
+
+int
+store_mint(struct store *s, struct dyn_slice name, const struct mint *asked,
+    enum dyn_durability d, uint64_t wall_ms, struct stored *out)
+{
+	struct mint m = *asked;
+	struct dyn_slice now;
+	struct buf *minted = NULL;
+	struct entry *e;
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	rc = look(s, name, &e, &now);
+	if (rc != 0)
+		return rc;
+	m.time = hlc_next(&s->hlc, wall_ms);
+	m.actor = s->actor;
+	rc = object_put(now, &m, &minted, &out->dot);
+	if (rc == DYN_ECORRUPT) {
+		/* The context or the copy knows events of ours that this copy
+		 * does not hold: it lost them.  Never mint under that actor
+		 * again (DESIGN 7). */
+		store_renew(s);
+		m.actor = s->actor;
+		rc = object_put(now, &m, &minted, &out->dot);
+	}
+	if (rc != 0)
+		return rc;
+	if (slice_equal(buf_slice(minted), now)) {
+		/* A delete of what is already gone. */
+		buf_unref(minted);
+		return unchanged(s, e, name, now, d, out);
+	}
+	return changed(s, e, name, minted, d, out);
+}
+
+struct batch *
+store_take(struct store *s)
+{
+	struct batch *b = s->open;
+
+	if (b == NULL || b->count == 0)
+		return NULL;
+	s->open = NULL;
+	s->given = b->number;
+	if (b->durability != DYN_DURABLE_DISK)
+		s->weak = b->number;
+	return b;
+}
+
+/* Overlay entries whose newest object the batch holds are in the engine now. */
+static void
+settle(struct store *s, const struct batch *b)
+{
+	for (size_t i = 0; i < b->count; i++) {
+		struct entry *e = find(s, b->rows[i].id);
+
+		if (e != NULL && e->number == b->number)
+			entry_free(s, e);
+	}
+}
+
+void
+store_committed(struct store *s, struct batch *b, int rc)
+{
+	if (rc == 0 && b->number > s->failed) {
+		settle(s, b);
+		DYN_ASSERT(b->number > s->committed);
+		s->committed = b->number;
+		s->unsynced = b->durability != DYN_DURABLE_DISK;
+	} else if (b->number > s->failed) {
+		/* All that is out or open was built on what just failed. */
+		batch_free(s->open);
+		s->open = NULL;
+		s->given++;
+		s->failed = s->given;
+		s->generation++;
+		map_each(&s->overlay, forget, s);
+		store_renew(s);
+	}
+	batch_free(b);
+}
+
+int
+store_state(const struct store *s, uint64_t number)
+{
+	if (number <= s->committed)
+		return 1;
+	return number <= s->failed ? -1 : 0;
+}
+
+void
+store_renew(struct store *s)
+{
+	s->actor.incarnation++;
+}
