@@ -2,6 +2,23 @@
 # ./configure, made by autoconf, writes config.mk with other choices.
 # `make help` lists the targets and the variables.
 
+ifneq ($(filter deps,$(MAKECMDGOALS)),)
+
+# `make deps check`: first what is missing, then the rest by a make that is
+# started after it, since even pkg-config may have been missing until now.
+REST := $(filter-out deps,$(MAKECMDGOALS))
+.PHONY: deps $(REST)
+deps:
+	@CC='$(CC)' test/deps.sh $(DEPS)
+ifneq ($(REST),)
+$(firstword $(REST)): deps
+	@+$(MAKE) --no-print-directory $(REST)
+$(wordlist 2,$(words $(REST)),$(REST)): $(firstword $(REST))
+	@:
+endif
+
+else
+
 -include config.mk
 
 VERSION := $(shell sed -n 's/^.define DYN_VERSION_STRING "\(.*\)"/\1/p' include/dyn.h)
@@ -15,136 +32,260 @@ MANDIR ?= $(PREFIX)/share/man
 PKG_CONFIG ?= pkg-config
 OBJCOPY ?= objcopy
 NM ?= nm
-CXX ?= c++
 CFLAGS ?= -O2 -g
 
 PACKAGES := libevent_core libevent_extra libssl libcrypto sqlite3
 TEST_PACKAGES := check
 
 # ------------------------------------------------------------------ variants
-# Each set of flags that must not be mixed has its folder under build/.
+# Flags that must not be mixed have their own folder under build/.
 comma := ,
 empty :=
 space := $(empty) $(empty)
-VARIANT_PARTS := $(filter-out cc gcc,$(notdir $(firstword $(CC)))) \
+PARTS := $(filter-out cc gcc,$(notdir $(firstword $(CC)))) \
 	$(subst $(comma), ,$(SANITIZE)) $(if $(COVER),cover)
-VARIANT := $(or $(subst $(space),-,$(strip $(VARIANT_PARTS))),default)
+VARIANT := $(or $(subst $(space),-,$(strip $(PARTS))),default)
 BUILD := build
 B := $(BUILD)/$(VARIANT)
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
 	-Wmissing-prototypes -Wvla $(if $(WERROR),-Werror)
 MODE := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer) \
+	$(if $(filter undefined,$(subst $(comma), ,$(SANITIZE))),-fno-sanitize-recover=undefined) \
 	$(if $(COVER),--coverage -O0)
 
-# pkg-config is asked when the first recipe needs it, once: `make deps` may
-# have installed it a moment before.
+# pkg-config is asked once, when the first recipe needs it.
+ask = $(shell $(PKG_CONFIG) $1 || echo 'libraries are missing: make deps' >&2)
 once = $(eval $1 := $2)$($1)
-LIB_CFLAGS = $(call once,LIB_CFLAGS,$(shell $(PKG_CONFIG) --cflags $(PACKAGES)))
-LIB_LIBS = $(call once,LIB_LIBS,$(shell $(PKG_CONFIG) --libs $(PACKAGES)) -pthread)
-TEST_CFLAGS = $(call once,TEST_CFLAGS,$(shell $(PKG_CONFIG) --cflags $(TEST_PACKAGES)))
-TEST_LIBS = $(call once,TEST_LIBS,$(shell $(PKG_CONFIG) --libs $(TEST_PACKAGES)))
+ifeq ($(origin LIB_CFLAGS),undefined)
+LIB_CFLAGS = $(call once,LIB_CFLAGS,$(call ask,--cflags $(PACKAGES)))
+LIB_LIBS = $(call once,LIB_LIBS,$(call ask,--libs $(PACKAGES)))
+endif
+TEST_CFLAGS = $(call once,TEST_CFLAGS,$(call ask,--cflags $(TEST_PACKAGES)))
+TEST_LIBS = $(call once,TEST_LIBS,$(call ask,--libs $(TEST_PACKAGES)))
 
-COMPILE = $(CC) -std=c11 -D_GNU_SOURCE -Iinclude $(CPPFLAGS) $(CFLAGS) $(MODE) $(WARNINGS) \
-	-pthread -MMD -MP $(LIB_CFLAGS)
-LINK = $(CC) $(CFLAGS) $(MODE) $(LDFLAGS) -pthread
+FLAGS = $(CPPFLAGS) $(CFLAGS) $(MODE)
+COMPILE = $(CC) -std=c11 -D_GNU_SOURCE -Iinclude $(FLAGS) $(WARNINGS) -pthread -MMD -MP \
+	$(LIB_CFLAGS)
+LINK = $(CC) $(FLAGS) $(LDFLAGS) -pthread
 
 ifeq ($(V),1)
 say = @:
 Q :=
 else
-say = @printf '  %-6s %s\n'
+say = @printf '  %-7s %s\n'
 Q := @
 endif
 
 # ------------------------------------------------------------------- sources
-# A file in test/ or examples/ is a program if it has a main; the others of a
-# test folder go into an archive from which the programs take what they need.
+# A file in examples/ or test/ is a program if it has a main; the others go into
+# an archive from which the programs there take what they need.
 MAIN_PATTERN := ^(main|TEST_MAIN|LLVMFuzzerTestOneInput)[(]
 mains = $(if $1,$(shell grep -lE '$(MAIN_PATTERN)' $1 /dev/null))
 LIB_SRC := $(wildcard lib/*.c lib/*/*.c)
 EXAMPLE_SRC := $(wildcard examples/*.c)
-TEST_SRC := $(wildcard test/*.c test/*/*.c)
-FUZZ_DRIVER := test/fuzz/driver.c
-TEST_MAIN_SRC := $(filter-out $(FUZZ_DRIVER),$(call mains,$(filter-out test/header/%,$(TEST_SRC))))
-TEST_HELP_SRC := $(filter-out $(TEST_MAIN_SRC) test/header/%,$(TEST_SRC))
+EXAMPLE_MAINS := $(call mains,$(EXAMPLE_SRC))
+EXAMPLE_HELP := $(filter-out $(EXAMPLE_MAINS),$(EXAMPLE_SRC))
+TEST_SRC := $(filter-out test/header/%,$(wildcard test/*.c test/*/*.c))
+TEST_MAINS := $(call mains,$(filter-out test/fuzz/driver.c,$(TEST_SRC)))
+TEST_HELP := $(filter-out $(TEST_MAINS),$(TEST_SRC))
 
 object = $(patsubst %.c,$B/obj/%.o,$1)
-program = $(patsubst %.c,$B/%,$1)
 LIB_OBJ := $(call object,$(LIB_SRC))
-PROGRAMS := $(call program,$(EXAMPLE_SRC) $(TEST_MAIN_SRC))
-UNIT := $(filter $B/test/unit/%,$(PROGRAMS))
-CLUSTER := $(filter $B/test/cluster/%,$(PROGRAMS))
-FUZZ := $(filter $B/test/fuzz/%,$(PROGRAMS))
-BENCH := $(filter $B/test/bench/%,$(PROGRAMS))
+PROGRAMS := $(patsubst %.c,$B/%,$(EXAMPLE_MAINS) $(TEST_MAINS))
 EXAMPLES := $(filter $B/examples/%,$(PROGRAMS))
+TESTS := $(filter-out $B/examples/%,$(PROGRAMS))
+UNIT := $(filter $B/test/unit/%,$(TESTS))
+FUZZ := $(filter $B/test/fuzz/%,$(TESTS))
+CLUSTER := $(filter $B/test/cluster/%,$(TESTS))
+BENCH := $(filter $B/test/bench/%,$(TESTS))
+# Unit tests that start threads: what the thread sanitizer has to look at.
+THREAD_PATTERN := include ("host/|<pthread.h>)|dyn_open[(]
+THREADED := $(if $(UNIT),$(patsubst %.c,$B/%,$(shell grep -lE '$(THREAD_PATTERN)' \
+	$(patsubst $B/%,%.c,$(UNIT)) /dev/null)))
 
 LIB_A := $B/libdyn.a
 LIB_SO := $B/libdyn.so.$(SOVERSION)
-# The library with its insides visible, and the helpers of the tests.
 INSIDE_A := $B/libdyn-inside.a
 HELP_A := $B/libtest.a
+EXAMPLE_A := $B/libexample.a
 
-.PHONY: all programs
+.PHONY: all programs FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 all: $(LIB_A) $(LIB_SO) $(EXAMPLES)
-programs: $(PROGRAMS)
+programs: all $(TESTS)
 
 # --------------------------------------------------------------------- build
-$B/obj/lib/%.o: lib/%.c
+# A change of flags or of the list of files rebuilds what depends on it.
+remember = @mkdir -p $(@D); echo '$1' | cmp -s - $@ || echo '$1' >$@
+$B/flags: FORCE
+	$(call remember,$(CC) $(FLAGS) $(WARNINGS) $(LDFLAGS))
+$B/sources: FORCE
+	$(call remember,$(LIB_SRC) $(TEST_HELP) $(EXAMPLE_HELP))
+
+$B/obj/lib/%.o: lib/%.c $B/flags
 	@mkdir -p $(@D)
 	$(say) CC $<
 	$(if $(PARTIAL),-)$Q$(COMPILE) -Ilib -fPIC -fvisibility=hidden -c -o $@ $<
 
-$B/obj/test/%.o: test/%.c
+$B/obj/test/%.o: test/%.c $B/flags
 	@mkdir -p $(@D)
 	$(say) CC $<
-	$Q$(COMPILE) -Ilib -I. -fPIC $(TEST_CFLAGS) -c -o $@ $<
+	$Q$(COMPILE) -Ilib -I. -Itest -Iexamples $(TEST_CFLAGS) -c -o $@ $<
 
-$B/obj/examples/%.o: examples/%.c
+$B/obj/examples/%.o: examples/%.c $B/flags
 	@mkdir -p $(@D)
 	$(say) CC $<
-	$Q$(COMPILE) -fPIC -c -o $@ $<
+	$Q$(COMPILE) -c -o $@ $<
 
 # One object whose hidden symbols are made local: names inside the library
 # cannot collide with names of the program that links it.
-$(LIB_A): $(LIB_OBJ)
+$(LIB_A): $(LIB_OBJ) $B/sources
 	$(say) AR $@
 	$Q$(LD) -r -o $B/libdyn.o $(LIB_OBJ)
 	$Q$(OBJCOPY) --localize-hidden $B/libdyn.o
 	$Qrm -f $@ && $(AR) qcs $@ $B/libdyn.o
 
-# The linker of clang leaves the sanitizer's own symbols to the program.
-$(LIB_SO): $(LIB_OBJ) lib/libdyn.map
+# A shared library leaves the sanitizer's own symbols to the program.
+$(LIB_SO): $(LIB_OBJ) $B/sources lib/libdyn.map
 	$(say) LINK $@
-	$Q$(LINK) -shared -Wl,-soname,libdyn.so.$(SOVERSION) $(if $(SANITIZE),,-Wl$(comma)-z$(comma)defs) \
+	$Q$(LINK) -shared -Wl,-soname,$(@F) $(if $(SANITIZE),,-Wl$(comma)-z$(comma)defs) \
 		-Wl,--version-script=lib/libdyn.map -o $@ $(LIB_OBJ) $(LIB_LIBS)
 	$Qln -sf $(@F) $B/libdyn.so
 
-$(INSIDE_A): $(LIB_OBJ)
+# For the tests: the library with its insides visible, and their helpers.
+$(INSIDE_A): $(LIB_OBJ) $B/sources
 	$(say) AR $@
 	$Qrm -f $@ && $(AR) qcs $@ $(if $(PARTIAL),$$(ls $(LIB_OBJ) 2>/dev/null),$(LIB_OBJ))
 
-$(HELP_A): $(call object,$(TEST_HELP_SRC))
+$(HELP_A): $(call object,$(TEST_HELP))
+$(EXAMPLE_A): $(call object,$(EXAMPLE_HELP))
+$(HELP_A) $(EXAMPLE_A): $B/sources
 	$(say) AR $@
-	$Qrm -f $@ && $(AR) qcs $@ $^
+	$Qrm -f $@ && $(AR) qcs $@ $(filter %.o,$^)
 
-$(EXAMPLES): $B/%: $B/obj/%.o $(LIB_A)
+$(EXAMPLES): $B/%: $B/obj/%.o $(EXAMPLE_A) $(LIB_A)
 	@mkdir -p $(@D)
 	$(say) LINK $@
 	$Q$(LINK) -o $@ $^ $(LIB_LIBS)
 
-$(UNIT) $(CLUSTER) $(FUZZ) $(BENCH): $B/%: $B/obj/%.o $(HELP_A) $(INSIDE_A)
+$(TESTS): $B/%: $B/obj/%.o $(HELP_A) $(EXAMPLE_A) $(INSIDE_A)
 	@mkdir -p $(@D)
 	$(say) LINK $@
 	$Q$(LINK) -o $@ $^ $(TEST_LIBS) $(LIB_LIBS)
 
 -include $(patsubst %.o,%.d,$(LIB_OBJ) $(call object,$(EXAMPLE_SRC) $(TEST_SRC)))
 
-.PHONY: unit clean
+# --------------------------------------------------------------------- tests
+# test/check.sh runs the steps it is given and ends with what failed.
+STEPS := header layers symbols snippets installed unit fuzz cluster
+CHECK = B='$B' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' MAKE='$(MAKE)' FLAGS='$(FLAGS)' \
+	SANITIZE='$(SANITIZE)' LIB_LIBS='$(LIB_LIBS)' UNIT='$(UNIT)' THREADED='$(THREADED)' \
+	FUZZ='$(FUZZ)' CLUSTER='$(CLUSTER)' test/check.sh
+
+.PHONY: check threaded demo bench cover tidy analyze format $(STEPS)
+check: programs
+	@+$(CHECK) $(STEPS)
+header:
+	@$(CHECK) $@
+layers: $(LIB_OBJ)
+	@$(CHECK) $@
+symbols: $(LIB_A) $(LIB_SO)
+	@$(CHECK) $@
+snippets: $(LIB_A)
+	@$(CHECK) $@
+installed: all
+	@+$(CHECK) $@
 unit: $(UNIT)
-	$Qrc=0; for t in $^; do $$t || rc=1; done; exit $$rc
+	@$(CHECK) $@
+fuzz: $(FUZZ)
+	@$(CHECK) $@
+cluster: $(CLUSTER) $(EXAMPLES)
+	@$(CHECK) $@
+threaded: $(THREADED) $(CLUSTER) $(EXAMPLES)
+	@$(CHECK) $@ cluster
+
+demo: all
+	@examples/demo.sh $B
+bench: $(BENCH) $(EXAMPLES)
+	@for b in $(BENCH); do $$b $(BENCH_ARGS) || exit 1; done
+
+cover:
+	@+$(MAKE) --no-print-directory COVER=1 programs
+	@+$(MAKE) --no-print-directory COVER=1 unit fuzz cluster
+	@test/cover.sh $(BUILD)/$(if $(filter default,$(VARIANT)),,$(VARIANT)-)cover/obj/lib
+
+tidy:
+	@test/tidy.sh
+analyze:
+	@CC='$(CC)' CFLAGS='$(LIB_CFLAGS) $(TEST_CFLAGS)' test/analyze.sh
+format:
+	clang-format -i $(wildcard include/*.h lib/*.[ch] lib/*/*.[ch] examples/*.[ch] \
+		test/*.[ch] test/*/*.[ch])
+
+# ------------------------------------------------------------------- install
+D := $(DESTDIR)
+MAN := $(wildcard man/*.[1-8])
+INSTALLED_PROGRAMS := $(filter %/dynctl %/dynd,$(EXAMPLES))
+man_path = $(MANDIR)/man$(patsubst .%,%,$(suffix $1))/$(notdir $1)
+INSTALLED = $(INCLUDEDIR)/dyn.h $(LIBDIR)/libdyn.a $(LIBDIR)/libdyn.so \
+	$(LIBDIR)/libdyn.so.$(SOVERSION) $(LIBDIR)/libdyn.so.$(VERSION) \
+	$(LIBDIR)/pkgconfig/libdyn.pc $(foreach m,$(MAN),$(call man_path,$m)) \
+	$(addprefix $(BINDIR)/,$(notdir $(INSTALLED_PROGRAMS)))
+
+.PHONY: install uninstall dist clean distclean help
+install: all
+	@mkdir -p $(addprefix $D,$(sort $(dir $(INSTALLED))))
+	install -m 644 include/dyn.h $D$(INCLUDEDIR)/dyn.h
+	install -m 644 $(LIB_A) $D$(LIBDIR)/libdyn.a
+	install -m 755 $(LIB_SO) $D$(LIBDIR)/libdyn.so.$(VERSION)
+	ln -sf libdyn.so.$(VERSION) $D$(LIBDIR)/libdyn.so.$(SOVERSION)
+	ln -sf libdyn.so.$(SOVERSION) $D$(LIBDIR)/libdyn.so
+	sed -e 's|@prefix@|$(PREFIX)|; s|@libdir@|$(LIBDIR)|; s|@includedir@|$(INCLUDEDIR)|' \
+		-e 's|@version@|$(VERSION)|; s|@packages@|$(PACKAGES)|' \
+		lib/libdyn.pc.in >$D$(LIBDIR)/pkgconfig/libdyn.pc
+	$(foreach p,$(INSTALLED_PROGRAMS),install -m 755 $p $D$(BINDIR)/;)
+	$(foreach m,$(MAN),install -m 644 $m $D$(call man_path,$m);)
+
+uninstall:
+	rm -f $(addprefix $D,$(INSTALLED))
+
+dist:
+	rm -rf $(BUILD)/dist && mkdir -p $(BUILD)/dist
+	git archive --prefix=libdyn-$(VERSION)/ HEAD | tar -x -C $(BUILD)/dist
+	cd $(BUILD)/dist/libdyn-$(VERSION) && autoconf && rm -rf autom4te.cache
+	tar -C $(BUILD)/dist -czf $(BUILD)/libdyn-$(VERSION).tar.gz libdyn-$(VERSION)
+	@echo $(BUILD)/libdyn-$(VERSION).tar.gz
 
 clean:
 	rm -rf $(BUILD)
+
+distclean: clean
+	rm -rf config.mk config.log config.status configure autom4te.cache
+
+help:
+	@sed -n 's/^#= \{0,1\}//p' Makefile
+
+#= Targets
+#=   all        the library and the examples, in build/VARIANT/ (the default)
+#=   deps       install what is missing; DEPS=ci also the tools of .ci/run
+#=   demo       five peers on this machine, shown at work
+#=   check      every test; its steps alone: header layers symbols snippets
+#=              installed unit fuzz cluster
+#=   threaded   the tests with threads in them, for SANITIZE=thread
+#=   bench      measure three peers; BENCH_ARGS= are passed on
+#=   tidy       the rules of style that a script can check
+#=   analyze    cppcheck and clang-tidy
+#=   format     clang-format over all sources
+#=   cover      lines that the tests reach, by file
+#=   install    and uninstall, under DESTDIR= PREFIX= LIBDIR= ...
+#=   dist       a tar file of the last commit with configure in it
+#=   clean      remove build/; distclean: also what ./configure made
+#= Variables
+#=   SANITIZE=address,undefined or SANITIZE=thread; CC=clang; COVER=1: each
+#=              builds in its own folder
+#=   WERROR=1   warnings are errors        V=1   show the commands
+#=   CFLAGS= CPPFLAGS= LDFLAGS= BUILD=     as usual
+
+endif

@@ -1,0 +1,58 @@
+#!/bin/sh
+# Runs steps of `make check` and tells at the end which failed.  Made to be
+# called by the Makefile, which names the programs and flags in the environment.
+set -u
+failed=
+
+run()
+{
+	name=$1
+	shift
+	"$@" || { echo "FAILED: $name" >&2; failed="$failed $name"; }
+}
+
+# A sanitizer that finds something must end the program.  The thread sanitizer
+# cannot live with much address space randomisation on some kernels.
+wrap=
+export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
+export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_stack_use_after_return=1}"
+export TSAN_OPTIONS="${TSAN_OPTIONS:-halt_on_error=1 second_deadlock_stack=1}"
+if [ "$SANITIZE" = thread ] && setarch -R true 2>/dev/null; then
+	wrap="setarch -R"
+fi
+
+programs()
+{
+	for program in "$@"; do
+		run "$program" timeout 900 $wrap "$program"
+	done
+}
+
+fuzz()
+{
+	for program in $FUZZ; do
+		name=$(basename "$program" _fuzz)
+		corpus=test/fuzz/corpus/$name
+		[ -d "$corpus" ] || corpus=
+		run "$program" timeout 300 $wrap "$program" $corpus
+	done
+}
+
+started=$(date +%s)
+for step in "$@"; do
+	echo "== $step"
+	case $step in
+	header | layers | symbols | snippets | installed) run "$step" "test/$step.sh" ;;
+	unit) programs $UNIT ;;
+	threaded) programs $THREADED ;;
+	cluster) programs $CLUSTER ;;
+	fuzz) fuzz ;;
+	*) run "$step" false ;;
+	esac
+done
+seconds=$(($(date +%s) - started))
+if [ -n "$failed" ]; then
+	echo "check: FAILED:$failed ($seconds s)" >&2
+	exit 1
+fi
+echo "check: all passed: $* ($seconds s)"
