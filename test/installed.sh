@@ -13,7 +13,8 @@ fail()
 
 quiet_make()
 {
-	$MAKE --no-print-directory "$1" DESTDIR="$dir" PREFIX=/usr >"$B/installed.log" 2>&1 ||
+	$MAKE --no-print-directory "$1" DESTDIR="$dir" PREFIX=/usr BINDIR=/usr/bin \
+	    LIBDIR=/usr/lib INCLUDEDIR=/usr/include MANDIR=/usr/share/man >"$B/installed.log" 2>&1 ||
 	    { cat "$B/installed.log"; fail "make $1 failed"; }
 }
 
