@@ -6,15 +6,16 @@
  *	values   the versions that no known event has replaced, each with its
  *	         dot, time and expiry, ascending by dot
  *
- * Invariants: every value's dot is in the clock; one value a dot.  A dot in
- * the clock without a value is an event that was replaced or deleted; so an
- * object with no values is a tombstone.
+ * Invariant: every value's dot is in the clock.  A dot in the clock without a
+ * value is an event that was replaced or deleted; so an object with no values
+ * is a tombstone.
  *
  * Merge of a and b: clock = union; a value stays if both have it, or if one
  * has it and the other's clock does not cover its dot.  That is total,
  * commutative, associative and idempotent.  Two values with the same dot but
- * different bytes cannot be made by correct nodes (PAINS 4): both sides keep
- * the one with the larger bytes and the merge says OBJECT_SKEWED.
+ * different bytes cannot be made by correct nodes (PAINS 4); both stay, as if
+ * they were siblings, until a put covers the dot, and the merge that sees it
+ * first says OBJECT_SKEWED.
  *
  * Rule that everything rests on (DESIGN 7): a new event of an actor on a key
  * includes all earlier events of that actor on that key.  object_put enforces
@@ -22,13 +23,21 @@
  * actor itself has made contiguously, it refuses with DYN_ECORRUPT and the
  * caller must take a new incarnation.
  *
- * Last write wins: the flag travels in the object so that every replica treats
- * it alike; after each step only the live version with the largest (time, dot)
- * stays a value.  A delete then is a version with VERSION_DELETED.
+ * Last write wins: the flag VERSION_LWW travels with the version, so that every
+ * replica treats it alike; of such versions an object keeps the one with the
+ * largest (time, dot).  A delete then is a version with VERSION_DELETED.  Plain
+ * versions beside it are siblings as ever, so a bucket opened with the wrong
+ * policy loses nothing.  The laws of merge hold for last-write-wins versions
+ * too, since a version is always later than what its context covers (see
+ * mint.after); where plain and last-write-wins versions are mixed in one key,
+ * grouping may matter for a moment, but copies still converge.
  *
  * Objects travel and rest as bytes; the encoding is canonical (equal objects
  * are equal bytes), so agreement of replicas is memcmp.  NULL/0 bytes = a key
  * never seen.
+ *
+ * Bytes: u8 format (1), the clock, var count of values, and each value as dot,
+ * u64 time, var expiry, u8 flags, slice of value.
  */
 #ifndef DYN_OBJECT_H
 #define DYN_OBJECT_H
@@ -36,8 +45,13 @@
 #include "model/clock.h"
 
 enum {
-	VERSION_DELETED = 1 /* a last-write-wins delete: holds its time, no bytes */
+	VERSION_DELETED = 1, /* a last-write-wins delete: holds its time, no bytes */
+	VERSION_LWW = 2      /* written under last write wins */
 };
+
+/* Puts stop at mint.siblings_max, each coordinator by what it knows; merging
+ * what several made meanwhile must never fail for being a few more. */
+#define OBJECT_VALUES_MAX (32 * LIMIT_SIBLINGS)
 
 struct version {
 	struct dot dot;
@@ -50,10 +64,11 @@ struct version {
 enum { OBJECT_LWW = 1 };
 
 struct object {
-	uint8_t flags;
+	uint8_t flags; /* OBJECT_LWW: some version is VERSION_LWW.  Set by decode only */
 	struct clock clock;
 	struct version *values;
 	size_t count;
+	struct version *heap; /* where values are, or NULL: in the caller's frame */
 };
 
 /* Decode and check everything (DYN_EPROTO, DYN_EVERSION, DYN_ENOMEM, limits:
@@ -61,6 +76,7 @@ struct object {
  * object_fini is due in any case. */
 int object_decode(struct object *out, struct dyn_slice bytes) DYN_CHECK;
 void object_fini(struct object *);
+/* DYN_ENOMEM, DYN_ETOOBIG (LIMIT_OBJECT).  An empty object is no bytes. */
 int object_encode(const struct object *, struct buf **out) DYN_CHECK;
 
 enum object_merged {
@@ -80,20 +96,26 @@ int object_merge(struct dyn_slice a, struct dyn_slice b, struct buf **out) DYN_C
 struct mint {
 	struct actor actor;
 	uint64_t time;      /* at least; object_put raises it above all it knows */
+	uint64_t after;     /* time of the context (dyn_context.time): the new
+	                     * version's is larger; 0 = has seen nothing */
 	uint64_t expiry_ms;
 	struct dyn_slice value;
 	bool deleted;       /* delete instead of a new value */
 	bool lww;
 	unsigned siblings_max;  /* 0 = LIMIT_SIBLINGS */
 	const struct clock *context; /* NULL = has seen nothing */
-	bool overwrite;     /* context = everything in `now` */
+	bool overwrite;     /* context = everything in `now`, besides the one given */
+	uint64_t *made_time; /* may be NULL; out: the new version's time, 0 if none */
 };
 
 /*
  * Apply a put or delete to what this copy knows.  The new object is in *out,
- * the dot made in *dot (counter 0: none was made, a plain delete needs none).
- * Returns 0; DYN_ECORRUPT (the actor forgot events: new incarnation);
- * DYN_ESIBLINGS; DYN_ETOOBIG; DYN_ENOMEM; DYN_EPROTO (now is damaged).
+ * the dot made in *dot (counter 0: none was made, a plain delete needs none;
+ * one that knows nothing of a key never seen gives an empty buffer).
+ * Returns 0; DYN_ECORRUPT (the actor forgot events or has used up its
+ * counters: new incarnation; never for a plain delete); DYN_ESIBLINGS;
+ * DYN_ETOOBIG; DYN_ECLOCK (no later time exists); DYN_ENOMEM; DYN_EPROTO,
+ * DYN_EVERSION (now is damaged, or newer).
  */
 int object_put(struct dyn_slice now, const struct mint *, struct buf **out,
     struct dot *dot) DYN_CHECK;
