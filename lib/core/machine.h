@@ -30,7 +30,12 @@ enum effect_kind {
 	FX_LOG,    /* a line for the log */
 	FX_FAIL,   /* the node cannot go on: rc and text */
 	FX_COMMIT, /* rows for storage (core/store.h) */
-	FX_DONE    /* an operation of this node ended (core/work.h) */
+	FX_DONE,   /* an operation of this node ended (core/work.h) */
+	FX_POKE,   /* `to` has another table: gossip with it now (member_poke) */
+	FX_FENCED, /* what work_fence asked for holds now (what = its token) */
+	FX_ROWS,   /* rows pulled from a peer, for a worker to merge (core/pull.h) */
+	FX_STORED, /* such rows are durable (what = the rows' token) */
+	FX_SYNCED  /* all of this node's share is here (view->current) */
 };
 
 struct effect {

@@ -41,7 +41,7 @@ name_split(struct dyn_slice name, struct dyn_slice *bucket, struct dyn_slice *ke
 	const unsigned char *p = name.data;
 	size_t bucket_len, key_len;
 
-	if (name.len < NAME_MIN || name.len > NAME_MAX)
+	if (name.len < KEY_NAME_MIN || name.len > KEY_NAME_MAX)
 		return false;
 	bucket_len = p[16];
 	if (bucket_len < 1 || bucket_len > DYN_BUCKET_MAX || name.len < 17 + bucket_len + 1)
@@ -93,7 +93,7 @@ name_partition(struct dyn_slice name, unsigned partitions)
 
 void
 partition_bounds(unsigned partition, unsigned partitions, unsigned char first[16],
-    unsigned char last[NAME_MAX])
+    unsigned char last[KEY_NAME_MAX])
 {
 	unsigned shift = shift_of(partitions);
 	unsigned low = partition << shift, high = low + (1u << shift) - 1;
@@ -102,7 +102,7 @@ partition_bounds(unsigned partition, unsigned partitions, unsigned char first[16
 	memset(first, 0, 16);
 	first[0] = (unsigned char)(low >> 8);
 	first[1] = (unsigned char)low;
-	memset(last, 0xff, NAME_MAX);
+	memset(last, 0xff, KEY_NAME_MAX);
 	last[0] = (unsigned char)(high >> 8);
 	last[1] = (unsigned char)high;
 }

@@ -12,8 +12,8 @@
 #include "base/buf.h"
 #include "base/hash.h"
 
-#define NAME_MIN (16 + 1 + 1 + 1)
-#define NAME_MAX (16 + 1 + DYN_BUCKET_MAX + DYN_KEY_MAX)
+#define KEY_NAME_MIN (16 + 1 + 1 + 1)
+#define KEY_NAME_MAX (16 + 1 + DYN_BUCKET_MAX + DYN_KEY_MAX)
 
 /* DYN_EINVAL for lengths out of range, DYN_ENOMEM. */
 int name_make(enum dyn_hash, struct dyn_slice bucket, struct dyn_slice key,
@@ -25,8 +25,8 @@ bool name_genuine(enum dyn_hash, struct dyn_slice name);
 /* partitions is a power of two, at most 65536. */
 unsigned name_partition(struct dyn_slice name, unsigned partitions);
 /* First and last possible hash of a partition: bounds of a scan, 16 bytes of
- * first and NAME_MAX bytes of last (0xff filled). */
+ * first and KEY_NAME_MAX bytes of last (0xff filled). */
 void partition_bounds(unsigned partition, unsigned partitions, unsigned char first[16],
-    unsigned char last[NAME_MAX]);
+    unsigned char last[KEY_NAME_MAX]);
 
 #endif

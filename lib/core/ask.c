@@ -1,0 +1,228 @@
+/*
+ * put and delete on a node that does not own the key: an owner coordinates
+ * (paper 4.5).  Which one: the owner that answered fastest in the read before
+ * this write, as the context remembers (section 5); else the one with the
+ * lowest latency measured here; else the first of the list.
+ *
+ *	ASKED --answer--> end
+ *	  |  \--certainly not received, or owners changed--> ASKED, the next
+ *	  \--lost after it was sent / deadline--> end (DYN_EUNKNOWN)
+ *
+ * A request that may have been received is never sent again: one call makes at
+ * most one version (S6).
+ */
+#include "core/request.h"
+
+struct ask {
+	struct request r;
+	struct dyn_id asked;     /* who has it now */
+	struct dyn_id tried[DYN_N_MAX];
+	unsigned tried_count;
+};
+
+static struct ask *
+ask_of(struct request *r)
+{
+	return CONTAINER_OF(r, struct ask, r);
+}
+
+void
+ask_free(struct request *r)
+{
+	mem_free(ask_of(r));
+}
+
+static void
+answer_op(struct work *w, struct ask *a, int rc, struct moment m, struct outbox *out)
+{
+	struct op *op = a->r.op;
+
+	a->r.op = NULL;
+	op_done(w, op, rc, m, out);
+	request_end(w, &a->r);
+}
+
+static bool
+was_tried(const struct ask *a, const struct dyn_id *id)
+{
+	for (unsigned i = 0; i < a->tried_count; i++)
+		if (id_equal(&a->tried[i], id))
+			return true;
+	return false;
+}
+
+/* The best owner that was not tried and is not down, or NULL. */
+static const struct record *
+choose(struct work *w, const struct ask *a)
+{
+	const struct record *best = NULL;
+	uint64_t best_latency = 0;
+	struct group g;
+
+	view_readers(a->r.view, a->r.partition, &g);
+	group_limit(&g, a->r.op->n);
+	for (unsigned i = 0; i < g.count; i++) {
+		const struct record *rec = &a->r.view->records[g.member[i]];
+		const struct peer *p = peer_find(w, &rec->id);
+		uint64_t latency = p != NULL ? p->latency : 0;
+
+		if (was_tried(a, &rec->id) || (p != NULL && p->down))
+			continue;
+		if (load_be64(rec->id.bytes) == a->r.op->fastest)
+			return rec;
+		if (best == NULL || latency < best_latency) {
+			best = rec;
+			best_latency = latency;
+		}
+	}
+	return best;
+}
+
+static int
+encode(struct work *w, const struct ask *a, struct moment m, struct buf **frame)
+{
+	const struct op *op = a->r.op;
+	struct frame head = work_head(w, a->r.number);
+	uint64_t left_ms = (a->r.deadline - MIN(m.now, a->r.deadline)) / NS_PER_MS;
+	struct buf *context = NULL;
+	union msg msg;
+	struct wr wr;
+	int rc;
+
+	if (op->has_context) {
+		wr_init(&wr, 128);
+		clock_write(&wr, &op->context);
+		rc = wr_finish(&wr, &context);
+		if (rc != 0)
+			return rc;
+	}
+	msg.ask = (struct msg_ask){
+		.op = (uint8_t)op->kind,
+		.durability = (uint8_t)op->durability,
+		.n = op->n,
+		.w = op->w,
+		.zone_w = op->zone_w,
+		.lww = op->lww,
+		.has_context = op->has_context,
+		.flags = op->flags,
+		.timeout_ms = (uint32_t)MAX(left_ms, 1),
+		.expiry_ms = op->expiry_ms,
+		.name = buf_slice(op->name),
+		.context = buf_slice(context),
+		.value = buf_slice(op->value),
+	};
+	rc = msg_encode(frame, &head, MSG_ASK, &msg);
+	buf_unref(context);
+	return rc;
+}
+
+/* Ask the next owner; without one, nothing was applied.  May end the request. */
+static void
+ask_next(struct work *w, struct ask *a, struct moment m, struct outbox *out)
+{
+	const struct record *rec = choose(w, a);
+	struct buf *frame;
+	int rc;
+
+	if (rec == NULL || a->tried_count == DYN_N_MAX) {
+		answer_op(w, a, DYN_EQUORUM, m, out);
+		return;
+	}
+	rc = encode(w, a, m, &frame);
+	if (rc != 0) {
+		answer_op(w, a, rc, m, out);
+		return;
+	}
+	a->asked = rec->id;
+	a->tried[a->tried_count++] = rec->id;
+	a->r.sent_at = m.now;
+	work_send(w, a->r.view, &rec->id, a->r.partition, frame, out);
+}
+
+void
+ask_start(struct work *w, struct op *op, struct moment m, struct outbox *out)
+{
+	struct ask *a = mem_zalloc(sizeof(*a));
+	int rc;
+
+	w->stats.forwarded++;
+	if (a == NULL) {
+		op_done(w, op, DYN_ENOMEM, m, out);
+		return;
+	}
+	a->r.kind = REQUEST_ASK;
+	rc = request_start(w, &a->r, op, m);
+	if (rc != 0) {
+		ask_free(&a->r);
+		op_done(w, op, rc, m, out);
+		return;
+	}
+	ask_next(w, a, m, out);
+}
+
+void
+ask_answer(struct work *w, struct request *r, const struct dyn_id *from,
+    const struct msg_ask_ack *ack, struct moment m, struct outbox *out)
+{
+	struct ask *a = ask_of(r);
+	struct op *op = r->op;
+	int rc = msg_rc(ack->rc);
+
+	if (!id_equal(from, &a->asked))
+		return;
+	if (rc == DYN_EMOVED) {
+		/* Not applied.  With a newer view, choose among its owners. */
+		memset(&a->asked, 0, sizeof(a->asked));
+		r->moved = true;
+		if (table_compare(w->view->current, r->view->current) > 0)
+			ask_view(w, r, m, out);
+		return;
+	}
+	peer_answered(w, from, m.now - r->sent_at);
+	op->receipt = (struct dyn_receipt){
+		.owners = ack->owners,
+		.standins = ack->standins,
+		.machines = ack->machines,
+		.zones = ack->zones,
+		.on_disk = ack->on_disk,
+		.coordinator = ack->coordinator,
+	};
+	op->dot.actor.node = ack->dot_node;
+	op->dot.actor.incarnation = ack->dot_incarnation;
+	op->dot.counter = ack->dot_counter;
+	answer_op(w, a, rc, m, out);
+}
+
+void
+ask_lost(struct work *w, struct request *r, const struct dyn_id *id, bool sure,
+    struct moment m, struct outbox *out)
+{
+	struct ask *a = ask_of(r);
+
+	if (!id_equal(id, &a->asked) || r->moved)
+		return;
+	if (sure)
+		ask_next(w, a, m, out);
+	else
+		answer_op(w, a, DYN_EUNKNOWN, m, out);
+}
+
+void
+ask_view(struct work *w, struct request *r, struct moment m, struct outbox *out)
+{
+	struct ask *a = ask_of(r);
+
+	view_unref(r->view);
+	r->view = view_ref(w->view);
+	r->moved = false;
+	a->tried_count = 0;
+	request_renumber(w, r);
+	ask_next(w, a, m, out);
+}
+
+void
+ask_timer(struct work *w, struct request *r, struct moment m, struct outbox *out)
+{
+	/* While it waits for a view, nobody has it. */
+	answer_op(w, ask_of(r), r->moved ? DYN_EQUORUM : DYN_EUNKNOWN, m, out);
+}

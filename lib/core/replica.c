@@ -1,0 +1,210 @@
+/*
+ * The other end of a coordinator's requests: PUT and GET on this node's copy,
+ * ASK to coordinate (paper 4.5).
+ *
+ * Which requests are refused (DYN_EMOVED), so that no coordinator with an old
+ * table is misled (DESIGN 6):
+ *   - PUT of a sender whose table is older than our current one: it may not
+ *     know an owner that already counts on hearing of every write.  This is
+ *     the fence a newcomer's transfer relies on.
+ *   - GET of a sender whose table is older than our base: the owners it reads
+ *     from may not be written to any more.
+ *   - both, if we own the partition by neither table and do not know better.
+ * Repairs (request 0) are always taken: merging what somebody wrote can do no
+ * harm.
+ */
+#include "core/request.h"
+
+/* Whatever a peer calls a name must be one, and lie where its hash says. */
+static bool
+name_is_good(const struct work *w, struct dyn_slice name)
+{
+	return name_split(name, NULL, NULL) && w->view != NULL &&
+	    name_genuine((enum dyn_hash)w->view->settings.hash, name);
+}
+
+static bool
+owns(const struct work *w, struct dyn_slice name)
+{
+	unsigned p = name_partition(name, w->view->settings.partitions);
+
+	return view_owns(w->view, p, &w->o.self);
+}
+
+static void
+put_reply(struct work *w, uint64_t conn, uint64_t request, int rc, bool on_disk,
+    struct outbox *out)
+{
+	union msg m = { .put_ack = { .rc = (uint32_t)rc, .on_disk = on_disk } };
+
+	if (request != 0)
+		work_reply(w, conn, request, MSG_PUT_ACK, &m, out);
+}
+
+static int
+put_check(const struct work *w, const struct frame *f, const struct msg_put *put)
+{
+	if (!w->stores || put->object.len == 0 || put->durability < DYN_DURABLE_DISK ||
+	    put->durability > DYN_DURABLE_MEMORY || !name_is_good(w, put->name))
+		return DYN_EPROTO;
+	if (f->request == 0)
+		return 0;
+	if (frame_is_older(w, f) || (!owns(w, put->name) && f->epoch <= w->view->current->epoch))
+		return DYN_EMOVED;
+	return work_bytes(w) > w->o.bytes_max ? DYN_EBUSY : 0;
+}
+
+void
+replica_put(struct work *w, uint64_t conn, const struct frame *f, const struct msg_put *put,
+    struct moment m, struct outbox *out)
+{
+	enum dyn_durability d = (enum dyn_durability)put->durability;
+	struct waiter waiter = { .kind = WAIT_REPLICA, .conn = conn, .request = f->request };
+	struct stored s;
+	int rc;
+
+	w->stats.replica_puts++;
+	rc = put_check(w, f, put);
+	if (rc == 0)
+		rc = store_merge(&w->store, put->name, put->object, d, m.wall_ms, &s);
+	if (rc != 0) {
+		put_reply(w, conn, f->request, rc, false, out);
+		return;
+	}
+	buf_unref(s.object);
+	waiter.number = s.number;
+	waiter.on_disk = d == DYN_DURABLE_DISK;
+	if (d == DYN_DURABLE_MEMORY || s.number == 0 || store_state(&w->store, s.number) != 0)
+		put_reply(w, conn, f->request, 0, waiter.on_disk, out);
+	else if (wait_for(w, &waiter) != 0)
+		put_reply(w, conn, f->request, DYN_ENOMEM, false, out);
+}
+
+void
+replica_stored(struct work *w, const struct waiter *waiter, int rc, struct outbox *out)
+{
+	put_reply(w, waiter->conn, waiter->request, rc, rc == 0 && waiter->on_disk, out);
+}
+
+/* Does the sender read by a table that is not read from any more? */
+static bool
+reads_by_old(const struct work *w, const struct frame *f)
+{
+	return f->epoch < w->view->base->epoch;
+}
+
+static int
+get_check(const struct work *w, const struct frame *f, const struct msg_get *get)
+{
+	if (!w->stores || !name_is_good(w, get->name))
+		return DYN_EPROTO;
+	if (reads_by_old(w, f) || (!owns(w, get->name) && f->epoch <= w->view->current->epoch))
+		return DYN_EMOVED;
+	return 0;
+}
+
+void
+replica_get(struct work *w, uint64_t conn, const struct frame *f, const struct msg_get *get,
+    struct moment m, struct outbox *out)
+{
+	union msg ack;
+	struct buf *object = NULL;
+	struct group g;
+	int rc;
+
+	(void)m;
+	w->stats.replica_gets++;
+	rc = get_check(w, f, get);
+	memset(&ack.get_ack, 0, sizeof(ack.get_ack));
+	if (rc == 0)
+		rc = store_get(&w->store, get->name, &object);
+	if (rc == 0) {
+		view_readers(w->view, name_partition(get->name, w->view->settings.partitions), &g);
+		ack.get_ack.complete = group_has(w->view, &g, &w->o.self);
+	}
+	ack.get_ack.rc = (uint32_t)rc;
+	ack.get_ack.object = buf_slice(object);
+	work_reply(w, conn, f->request, MSG_GET_ACK, &ack, out);
+	buf_unref(object);
+}
+
+/* ------------------------------------------------------------------- ASK */
+
+static void
+ask_refuse(struct work *w, uint64_t conn, uint64_t request, int rc, struct outbox *out)
+{
+	union msg m = { .ask_ack = { .rc = (uint32_t)rc, .coordinator = w->o.self } };
+
+	work_reply(w, conn, request, MSG_ASK_ACK, &m, out);
+}
+
+static bool
+ask_is_good(const struct work *w, const struct msg_ask *ask)
+{
+	unsigned n = w->view != NULL ? w->view->settings.n : 0;
+
+	return w->stores && name_is_good(w, ask->name) &&
+	    (ask->op == OP_PUT || ask->op == OP_DELETE) && ask->n >= 1 && ask->n <= n &&
+	    ask->w >= 1 && ask->w <= ask->n && ask->durability >= DYN_DURABLE_DISK &&
+	    ask->durability <= DYN_DURABLE_MEMORY && ask->timeout_ms >= 1;
+}
+
+static int
+op_from_ask(struct op **out, const struct msg_ask *ask)
+{
+	struct op *op = mem_zalloc(sizeof(*op));
+	int rc = DYN_ENOMEM;
+
+	*out = NULL;
+	if (op == NULL)
+		return rc;
+	op->kind = (enum op_kind)ask->op;
+	op->durability = (enum dyn_durability)ask->durability;
+	op->n = ask->n;
+	op->w = ask->w;
+	op->zone_w = ask->zone_w;
+	op->lww = ask->lww != 0;
+	op->flags = ask->flags & (DYN_STRICT | DYN_OVERWRITE);
+	op->timeout_ms = MIN(ask->timeout_ms, 3600000);
+	op->expiry_ms = ask->expiry_ms;
+	op->name = buf_copy(ask->name.data, ask->name.len);
+	op->value = buf_copy(ask->value.data, ask->value.len);
+	if (op->name == NULL || op->value == NULL)
+		goto fail;
+	if (ask->has_context != 0) {
+		struct rd r = rd_from(ask->context);
+
+		rc = clock_read(&r, &op->context);
+		if (rc == 0 && !rd_end(&r))
+			rc = DYN_EPROTO;
+		if (rc != 0)
+			goto fail;
+		op->has_context = true;
+	}
+	*out = op;
+	return 0;
+fail:
+	op_free(op);
+	return rc;
+}
+
+void
+replica_ask(struct work *w, uint64_t conn, const struct frame *f, const struct msg_ask *ask,
+    struct moment m, struct outbox *out)
+{
+	struct op *op;
+	int rc;
+
+	if (!ask_is_good(w, ask)) {
+		ask_refuse(w, conn, f->request, DYN_EPROTO, out);
+		return;
+	}
+	rc = op_from_ask(&op, ask);
+	if (rc != 0) {
+		ask_refuse(w, conn, f->request, rc, out);
+		return;
+	}
+	op->conn = conn;
+	op->remote = f->request;
+	work_op(w, op, m, out);
+}

@@ -1,0 +1,129 @@
+/*
+ * What the machines of a worker share: the request, and the worker's inside.
+ * Only for work.c, read.c, write.c, ask.c and replica.c.
+ */
+#ifndef DYN_REQUEST_H
+#define DYN_REQUEST_H
+
+#include "base/list.h"
+#include "core/quorum.h"
+#include "core/work.h"
+#include "model/key.h"
+
+enum request_kind { REQUEST_READ, REQUEST_WRITE, REQUEST_ASK };
+
+/* A conversation this node leads.  The first member of each machine. */
+struct request {
+	struct map_link link;  /* by number */
+	struct list all;       /* in work.requests */
+	struct timer timer;
+	enum request_kind kind;
+	uint64_t number;       /* repeated by the answers; never 0 */
+	struct op *op;         /* NULL once it was answered */
+	struct view *view;     /* the table this request goes by */
+	unsigned partition;
+	uint64_t deadline, sent_at;
+	size_t bytes;          /* counted in work.bytes */
+	bool moved;            /* somebody has a newer table: waiting for it */
+};
+
+/* What a peer is to this worker. */
+struct peer {
+	struct map_link link;
+	struct dyn_id id;
+	bool down;
+	uint64_t latency; /* ns, smoothed; 0 = unknown */
+};
+
+/* Somebody waits for a batch number.  In the order of arrival. */
+struct waiter {
+	enum { WAIT_REPLICA, WAIT_WRITE, WAIT_FENCE, WAIT_ROWS } kind;
+	uint64_t number;
+	uint64_t conn, request; /* REPLICA: where to answer; WRITE: which */
+	bool on_disk;
+	void *token;            /* FENCE, ROWS */
+};
+
+struct work {
+	struct work_options o;
+	struct view *view;
+	struct store store;
+	bool stores; /* the store is there */
+	struct map requests_by_number;
+	struct list requests;
+	struct timers timers;
+	struct map peers;
+	struct waiter *waiters; /* a ring */
+	size_t waiters_first, waiters_count, waiters_cap;
+	uint64_t next_number;
+	uint64_t bytes;
+	struct rng rng;
+	struct work_stats stats;
+};
+
+/* work.c */
+int request_start(struct work *, struct request *, struct op *, struct moment) DYN_CHECK;
+/* Give the request another number, so that answers to the old one are lost. */
+void request_renumber(struct work *, struct request *);
+void request_end(struct work *, struct request *); /* frees the machine */
+void request_timer(struct work *, struct request *, uint64_t at);
+/* Answer the operation: to the application, or to the peer that asked. */
+void op_done(struct work *, struct op *, int rc, struct moment, struct outbox *);
+struct frame work_head(const struct work *, uint64_t request);
+/* Takes over the frame. */
+void work_send(struct work *, const struct view *, const struct dyn_id *to, unsigned partition,
+    struct buf *frame, struct outbox *);
+void work_reply(struct work *, uint64_t conn, uint64_t request, enum msg_kind,
+    const union msg *, struct outbox *);
+struct peer *peer_find(struct work *, const struct dyn_id *); /* NULL = nothing known */
+struct peer *peer_get(struct work *, const struct dyn_id *);  /* NULL = no memory */
+bool peer_is_down(struct work *, const struct dyn_id *);
+void peer_answered(struct work *, const struct dyn_id *, uint64_t ns);
+int wait_for(struct work *, const struct waiter *) DYN_CHECK;
+/* Is this the sender's table older than ours? */
+bool frame_is_older(const struct work *, const struct frame *);
+/* Only the first n owners of each group. */
+void group_limit(struct group *, unsigned n);
+bool group_has(const struct view *, const struct group *, const struct dyn_id *);
+
+/* read.c: paper 4.5, 5 */
+void read_start(struct work *, struct op *, struct moment, struct outbox *);
+void read_answer(struct work *, struct request *, const struct dyn_id *from,
+    const struct msg_get_ack *, struct moment, struct outbox *);
+void read_lost(struct work *, struct request *, const struct dyn_id *, bool sure,
+    struct moment, struct outbox *);
+void read_view(struct work *, struct request *, struct moment, struct outbox *);
+void read_timer(struct work *, struct request *, struct moment, struct outbox *);
+void read_free(struct request *);
+
+/* write.c: paper 4.4, 4.5 */
+void write_start(struct work *, struct op *, struct moment, struct outbox *);
+void write_answer(struct work *, struct request *, const struct dyn_id *from,
+    const struct msg_put_ack *, struct moment, struct outbox *);
+void write_stored(struct work *, struct request *, int rc, struct moment, struct outbox *);
+void write_lost(struct work *, struct request *, const struct dyn_id *, bool sure,
+    struct moment, struct outbox *);
+void write_view(struct work *, struct request *, struct moment, struct outbox *);
+void write_timer(struct work *, struct request *, struct moment, struct outbox *);
+void write_free(struct request *);
+
+/* ask.c: paper 4.5, "forwarded"; 5, the coordinator of a write */
+void ask_start(struct work *, struct op *, struct moment, struct outbox *);
+void ask_answer(struct work *, struct request *, const struct dyn_id *from,
+    const struct msg_ask_ack *, struct moment, struct outbox *);
+void ask_lost(struct work *, struct request *, const struct dyn_id *, bool sure, struct moment,
+    struct outbox *);
+void ask_view(struct work *, struct request *, struct moment, struct outbox *);
+void ask_timer(struct work *, struct request *, struct moment, struct outbox *);
+void ask_free(struct request *);
+
+/* replica.c */
+void replica_put(struct work *, uint64_t conn, const struct frame *, const struct msg_put *,
+    struct moment, struct outbox *);
+void replica_get(struct work *, uint64_t conn, const struct frame *, const struct msg_get *,
+    struct moment, struct outbox *);
+void replica_ask(struct work *, uint64_t conn, const struct frame *, const struct msg_ask *,
+    struct moment, struct outbox *);
+void replica_stored(struct work *, const struct waiter *, int rc, struct outbox *);
+
+#endif

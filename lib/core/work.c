@@ -1,0 +1,703 @@
+/*
+ * A worker's table of conversations: who waits for what, and where an event
+ * goes.  It decides nothing about quorums (quorum.c) or versions (model/).
+ */
+#include "core/request.h"
+
+#define LATENCY_SMOOTH 8 /* new estimate = 7/8 old + 1/8 measured */
+
+void
+op_free(struct op *op)
+{
+	if (op == NULL)
+		return;
+	buf_unref(op->name);
+	buf_unref(op->value);
+	buf_unref(op->object);
+	clock_fini(&op->context);
+	mem_free(op);
+}
+
+int
+work_new(struct work **out, const struct work_options *options)
+{
+	struct work *w = mem_zalloc(sizeof(*w));
+	int rc = DYN_ENOMEM;
+
+	*out = NULL;
+	if (w == NULL)
+		return rc;
+	w->o = *options;
+	w->rng.state = options->seed;
+	w->next_number = 1;
+	list_init(&w->requests);
+	if (map_init(&w->requests_by_number, 256) != 0 || map_init(&w->peers, 16) != 0 ||
+	    timers_init(&w->timers) != 0)
+		goto fail;
+	if (!options->client) {
+		rc = store_init(&w->store, options->engine, options->actor, options->skew_max_ms);
+		if (rc != 0)
+			goto fail;
+		w->stores = true;
+	}
+	*out = w;
+	return 0;
+fail:
+	work_free(w);
+	return rc;
+}
+
+static void
+peer_free(void *arg, struct map_link *l)
+{
+	(void)arg;
+	mem_free(CONTAINER_OF(l, struct peer, link));
+}
+
+void
+work_free(struct work *w)
+{
+	if (w == NULL)
+		return;
+	while (!list_empty(&w->requests)) {
+		struct request *r = CONTAINER_OF(w->requests.next, struct request, all);
+
+		op_free(r->op);
+		r->op = NULL;
+		request_end(w, r);
+	}
+	map_fini(&w->requests_by_number);
+	map_each(&w->peers, peer_free, NULL);
+	map_fini(&w->peers);
+	timers_fini(&w->timers);
+	mem_free(w->waiters);
+	if (w->stores)
+		store_fini(&w->store);
+	view_unref(w->view);
+	mem_free(w);
+}
+
+/* ------------------------------------------------------------------ peers */
+
+struct peer *
+peer_find(struct work *w, const struct dyn_id *id)
+{
+	struct map_link *l;
+
+	for (l = map_first(&w->peers, load_be64(id->bytes)); l != NULL; l = map_next(l)) {
+		struct peer *p = CONTAINER_OF(l, struct peer, link);
+
+		if (id_equal(&p->id, id))
+			return p;
+	}
+	return NULL;
+}
+
+struct peer *
+peer_get(struct work *w, const struct dyn_id *id)
+{
+	struct peer *p = peer_find(w, id);
+
+	if (p != NULL)
+		return p;
+	p = mem_zalloc(sizeof(*p));
+	if (p == NULL)
+		return NULL;
+	p->id = *id;
+	map_add(&w->peers, &p->link, load_be64(id->bytes));
+	return p;
+}
+
+bool
+peer_is_down(struct work *w, const struct dyn_id *id)
+{
+	struct peer *p = peer_find(w, id);
+
+	return p != NULL && p->down;
+}
+
+bool
+work_reachable(const struct work *w, const struct dyn_id *id)
+{
+	/* peer_find changes nothing. */
+	return !peer_is_down((struct work *)(uintptr_t)w, id);
+}
+
+void
+peer_answered(struct work *w, const struct dyn_id *id, uint64_t ns)
+{
+	struct peer *p = peer_get(w, id);
+
+	if (p == NULL)
+		return;
+	if (p->latency == 0)
+		p->latency = ns;
+	else
+		p->latency += ns / LATENCY_SMOOTH - p->latency / LATENCY_SMOOTH;
+}
+
+void
+work_peer_up(struct work *w, const struct dyn_id *id)
+{
+	struct peer *p = peer_get(w, id);
+
+	if (p != NULL)
+		p->down = false;
+}
+
+/* -------------------------------------------------------------- sending */
+
+struct frame
+work_head(const struct work *w, uint64_t request)
+{
+	struct frame head = { .request = request };
+
+	if (w->view != NULL && w->view->current != NULL) {
+		head.epoch = w->view->current->epoch;
+		head.table = load_be64(w->view->current->digest.b);
+	}
+	return head;
+}
+
+void
+work_send(struct work *w, const struct view *v, const struct dyn_id *to, unsigned partition,
+    struct buf *frame, struct outbox *out)
+{
+	const struct record *r = view_find(v, to);
+	struct effect *e = outbox_add(out, FX_SEND);
+
+	(void)w;
+	e->to = *to;
+	e->worker = (uint16_t)(r != NULL && r->workers > 0 ? partition % r->workers : 0);
+	e->frame = frame;
+}
+
+void
+work_reply(struct work *w, uint64_t conn, uint64_t request, enum msg_kind kind,
+    const union msg *m, struct outbox *out)
+{
+	struct frame head = work_head(w, request);
+	struct effect *e;
+	struct buf *frame;
+
+	/* Out of memory: no answer is the same as a lost one. */
+	if (msg_encode(&frame, &head, kind, m) != 0)
+		return;
+	e = outbox_add(out, FX_REPLY);
+	e->conn = conn;
+	e->frame = frame;
+}
+
+bool
+frame_is_older(const struct work *w, const struct frame *f)
+{
+	const struct table *t = w->view != NULL ? w->view->current : NULL;
+
+	if (t == NULL || f->epoch > t->epoch)
+		return false;
+	return f->epoch < t->epoch || f->table < load_be64(t->digest.b);
+}
+
+/* The sender has another table than ours: let gossip settle it. */
+static void
+compare_tables(struct work *w, const struct dyn_id *from, const struct frame *f,
+    struct outbox *out)
+{
+	const struct table *t = w->view != NULL ? w->view->current : NULL;
+
+	if (t == NULL || f->epoch == 0 || id_is_zero(from))
+		return;
+	if (f->epoch != t->epoch || f->table != load_be64(t->digest.b))
+		outbox_add(out, FX_POKE)->to = *from;
+}
+
+void
+group_limit(struct group *g, unsigned n)
+{
+	g->count = MIN(g->count, n);
+}
+
+bool
+group_has(const struct view *v, const struct group *g, const struct dyn_id *id)
+{
+	for (unsigned i = 0; i < g->count; i++)
+		if (id_equal(&v->records[g->member[i]].id, id))
+			return true;
+	return false;
+}
+
+/* ------------------------------------------------------------- requests */
+
+static size_t
+op_bytes(const struct op *op)
+{
+	size_t bytes = sizeof(*op) + sizeof(struct request) + op->name->len;
+
+	return bytes + (op->value != NULL ? 2 * op->value->len : 0);
+}
+
+void
+request_renumber(struct work *w, struct request *r)
+{
+	if (r->number != 0)
+		map_remove(&w->requests_by_number, &r->link);
+	r->number = w->next_number++;
+	map_add(&w->requests_by_number, &r->link, r->number);
+}
+
+int
+request_start(struct work *w, struct request *r, struct op *op, struct moment m)
+{
+	int rc;
+
+	list_init(&r->all);
+	r->op = op;
+	r->view = view_ref(w->view);
+	r->partition = name_partition(buf_slice(op->name), w->view->settings.partitions);
+	r->deadline = op->started + op->timeout_ms * NS_PER_MS;
+	r->sent_at = m.now;
+	rc = timer_set(&w->timers, &r->timer, r->deadline);
+	if (rc != 0) {
+		view_unref(r->view);
+		return rc;
+	}
+	request_renumber(w, r);
+	list_add(&w->requests, &r->all);
+	r->bytes = op_bytes(op);
+	w->bytes += r->bytes;
+	return 0;
+}
+
+void
+request_timer(struct work *w, struct request *r, uint64_t at)
+{
+	int rc = timer_set(&w->timers, &r->timer, at);
+
+	DYN_ASSERT(rc == 0); /* it is set: moving needs no memory */
+}
+
+void
+request_end(struct work *w, struct request *r)
+{
+	DYN_ASSERT(r->op == NULL);
+	map_remove(&w->requests_by_number, &r->link);
+	list_remove(&r->all);
+	timer_cancel(&w->timers, &r->timer);
+	w->bytes -= r->bytes;
+	view_unref(r->view);
+	switch (r->kind) {
+	case REQUEST_READ:
+		read_free(r);
+		break;
+	case REQUEST_WRITE:
+		write_free(r);
+		break;
+	case REQUEST_ASK:
+		ask_free(r);
+		break;
+	}
+}
+
+static struct request *
+request_find(struct work *w, uint64_t number)
+{
+	struct map_link *l = map_first(&w->requests_by_number, number);
+
+	return l != NULL ? CONTAINER_OF(l, struct request, link) : NULL;
+}
+
+/* ------------------------------------------------------------ operations */
+
+static void
+count_op(struct work *w, const struct op *op, int rc, struct moment m)
+{
+	uint64_t us = (m.now - op->started) / NS_PER_US;
+
+	if (op->kind == OP_GET) {
+		w->stats.gets++;
+		histogram_add(&w->stats.get_us, us);
+	} else {
+		w->stats.puts += op->kind == OP_PUT;
+		w->stats.deletes += op->kind == OP_DELETE;
+		histogram_add(&w->stats.put_us, us);
+	}
+	w->stats.unknown += rc == DYN_EUNKNOWN;
+	w->stats.refused += rc == DYN_EBUSY;
+	w->stats.failed += rc != 0 && rc != DYN_EUNKNOWN;
+}
+
+static void
+answer_ask(struct work *w, const struct op *op, struct outbox *out)
+{
+	union msg m = { .ask_ack = {
+		.rc = (uint32_t)op->rc,
+		.owners = (uint16_t)op->receipt.owners,
+		.standins = (uint16_t)op->receipt.standins,
+		.machines = (uint16_t)op->receipt.machines,
+		.zones = (uint16_t)op->receipt.zones,
+		.on_disk = (uint16_t)op->receipt.on_disk,
+		.coordinator = op->receipt.coordinator,
+		.dot_node = op->dot.actor.node,
+		.dot_incarnation = op->dot.actor.incarnation,
+		.dot_counter = op->dot.counter,
+	} };
+
+	work_reply(w, op->conn, op->remote, MSG_ASK_ACK, &m, out);
+}
+
+void
+op_done(struct work *w, struct op *op, int rc, struct moment m, struct outbox *out)
+{
+	op->rc = rc;
+	if (op->conn != 0) {
+		answer_ask(w, op, out);
+		op_free(op);
+		return;
+	}
+	count_op(w, op, rc, m);
+	outbox_add(out, FX_DONE)->what = op;
+}
+
+void
+work_op(struct work *w, struct op *op, struct moment m, struct outbox *out)
+{
+	if (op->started == 0)
+		op->started = m.now;
+	if (w->view == NULL || w->view->base == NULL)
+		op_done(w, op, DYN_EQUORUM, m, out);
+	else if (work_bytes(w) > w->o.bytes_max)
+		op_done(w, op, DYN_EBUSY, m, out);
+	else if (op->kind == OP_GET)
+		read_start(w, op, m, out);
+	else {
+		struct group g;
+		unsigned p = name_partition(buf_slice(op->name), w->view->settings.partitions);
+
+		/* An owner whose copy is complete coordinates (paper 4.5). */
+		view_readers(w->view, p, &g);
+		group_limit(&g, op->n);
+		if (w->stores && group_has(w->view, &g, &w->o.self))
+			write_start(w, op, m, out);
+		else if (op->conn == 0)
+			ask_start(w, op, m, out);
+		else
+			/* Forwarded once already. */
+			op_done(w, op, DYN_EMOVED, m, out);
+	}
+}
+
+/* ---------------------------------------------------------------- frames */
+
+static int
+dispatch(struct work *w, const struct dyn_id *from, uint64_t conn, const struct frame *f,
+    const union msg *msg, struct moment m, struct outbox *out)
+{
+	struct request *r;
+
+	switch (f->kind) {
+	case MSG_PUT:
+		replica_put(w, conn, f, &msg->put, m, out);
+		return 0;
+	case MSG_GET:
+		replica_get(w, conn, f, &msg->get, m, out);
+		return 0;
+	case MSG_ASK:
+		replica_ask(w, conn, f, &msg->ask, m, out);
+		return 0;
+	default:
+		break;
+	}
+	/* The rest are answers.  One that nobody waits for came late. */
+	r = request_find(w, f->request);
+	if (r == NULL)
+		return 0;
+	if (f->kind == MSG_GET_ACK && r->kind == REQUEST_READ)
+		read_answer(w, r, from, &msg->get_ack, m, out);
+	else if (f->kind == MSG_PUT_ACK && r->kind == REQUEST_WRITE)
+		write_answer(w, r, from, &msg->put_ack, m, out);
+	else if (f->kind == MSG_ASK_ACK && r->kind == REQUEST_ASK)
+		ask_answer(w, r, from, &msg->ask_ack, m, out);
+	return 0;
+}
+
+int
+work_frame(struct work *w, const struct dyn_id *from, uint64_t conn, const struct frame *f,
+    struct moment m, struct outbox *out)
+{
+	union msg msg;
+	int rc;
+
+	rc = msg_decode(f->kind, f->body, &msg);
+	if (rc == DYN_EVERSION)
+		return 0; /* of a newer peer: skipped */
+	if (rc != 0)
+		return rc;
+	compare_tables(w, from, f, out);
+	return dispatch(w, from, conn, f, &msg, m, out);
+}
+
+/* ----------------------------------------------------------- lost, moved */
+
+static void
+lost(struct work *w, struct request *r, const struct dyn_id *id, bool sure, struct moment m,
+    struct outbox *out)
+{
+	switch (r->kind) {
+	case REQUEST_READ:
+		read_lost(w, r, id, sure, m, out);
+		break;
+	case REQUEST_WRITE:
+		write_lost(w, r, id, sure, m, out);
+		break;
+	case REQUEST_ASK:
+		ask_lost(w, r, id, sure, m, out);
+		break;
+	}
+}
+
+void
+work_peer_down(struct work *w, const struct dyn_id *id, bool sure, struct moment m,
+    struct outbox *out)
+{
+	struct peer *p = peer_get(w, id);
+
+	if (p != NULL)
+		p->down = true;
+	LIST_EACH_SAFE(l, next, &w->requests)
+		lost(w, CONTAINER_OF(l, struct request, all), id, sure, m, out);
+}
+
+void
+work_send_failed(struct work *w, const struct dyn_id *id, uint64_t request, struct moment m,
+    struct outbox *out)
+{
+	struct request *r = request_find(w, request);
+
+	if (r != NULL)
+		lost(w, r, id, true, m, out);
+}
+
+void
+work_view(struct work *w, struct view *v, struct moment m, struct outbox *out)
+{
+	bool other = w->view == NULL || table_compare(w->view->current, v->current) != 0 ||
+	    table_compare(w->view->base, v->base) != 0;
+
+	view_ref(v);
+	view_unref(w->view);
+	w->view = v;
+	if (!other)
+		return;
+	LIST_EACH_SAFE(l, next, &w->requests) {
+		struct request *r = CONTAINER_OF(l, struct request, all);
+
+		if (!r->moved)
+			continue;
+		w->stats.moved++;
+		switch (r->kind) {
+		case REQUEST_READ:
+			read_view(w, r, m, out);
+			break;
+		case REQUEST_WRITE:
+			write_view(w, r, m, out);
+			break;
+		case REQUEST_ASK:
+			ask_view(w, r, m, out);
+			break;
+		}
+	}
+}
+
+/* -------------------------------------------------------------- waiters */
+
+int
+wait_for(struct work *w, const struct waiter *waiter)
+{
+	if (w->waiters_count == w->waiters_cap) {
+		size_t cap = w->waiters_cap == 0 ? 256 : 2 * w->waiters_cap;
+		struct waiter *ring = mem_array(cap, sizeof(*ring));
+
+		if (ring == NULL)
+			return DYN_ENOMEM;
+		for (size_t i = 0; i < w->waiters_count; i++)
+			ring[i] = w->waiters[(w->waiters_first + i) % w->waiters_cap];
+		mem_free(w->waiters);
+		w->waiters = ring;
+		w->waiters_cap = cap;
+		w->waiters_first = 0;
+	}
+	w->waiters[(w->waiters_first + w->waiters_count++) % w->waiters_cap] = *waiter;
+	return 0;
+}
+
+static void
+wake(struct work *w, const struct waiter *waiter, int rc, struct moment m, struct outbox *out)
+{
+	struct request *r;
+	struct effect *e;
+
+	switch (waiter->kind) {
+	case WAIT_REPLICA:
+		replica_stored(w, waiter, rc, out);
+		break;
+	case WAIT_WRITE:
+		r = request_find(w, waiter->request);
+		if (r != NULL && r->kind == REQUEST_WRITE)
+			write_stored(w, r, rc, m, out);
+		break;
+	case WAIT_FENCE:
+	case WAIT_ROWS:
+		e = outbox_add(out, waiter->kind == WAIT_FENCE ? FX_FENCED : FX_STORED);
+		e->rc = rc;
+		e->what = waiter->token;
+		break;
+	}
+}
+
+/* Batches end in order, so the oldest waiter is never behind a younger one for
+ * long: it is enough to look at the first. */
+static void
+wake_waiters(struct work *w, int rc, struct moment m, struct outbox *out)
+{
+	while (w->waiters_count > 0) {
+		struct waiter first = w->waiters[w->waiters_first];
+		int state = store_state(&w->store, first.number);
+
+		if (state == 0)
+			break;
+		w->waiters_first = (w->waiters_first + 1) % w->waiters_cap;
+		w->waiters_count--;
+		wake(w, &first, state > 0 ? 0 : rc != 0 ? rc : DYN_EIO, m, out);
+	}
+}
+
+void
+work_committed(struct work *w, struct batch *b, int rc, struct moment m, struct outbox *out)
+{
+	store_committed(&w->store, b, rc);
+	if (rc != 0)
+		outbox_log(out, DYN_LOG_ERROR, "storage: commit failed: %s", dyn_strerror(rc));
+	wake_waiters(w, rc, m, out);
+}
+
+void
+work_turn(struct work *w, struct outbox *out)
+{
+	struct batch *b = w->stores ? store_take(&w->store) : NULL;
+
+	if (b != NULL)
+		outbox_add(out, FX_COMMIT)->what = b;
+}
+
+void
+work_fence(struct work *w, struct view *v, void *token, struct moment m, struct outbox *out)
+{
+	struct waiter waiter = { .kind = WAIT_FENCE, .token = token };
+
+	if (w->view == NULL || table_compare(w->view->current, v->current) < 0)
+		work_view(w, v, m, out);
+	/* Whatever is in the open batch was accepted before. */
+	waiter.number = w->store.given + (w->store.open != NULL);
+	if (waiter.number == 0 || store_state(&w->store, waiter.number) != 0 ||
+	    wait_for(w, &waiter) != 0)
+		wake(w, &waiter, store_state(&w->store, waiter.number) == 1 ? 0 : DYN_EBUSY, m,
+		    out);
+}
+
+void
+work_rows(struct work *w, struct dyn_slice rows, void *token, struct moment m,
+    struct outbox *out)
+{
+	struct waiter waiter = { .kind = WAIT_ROWS, .token = token };
+	struct rd r = rd_from(rows);
+	int rc = 0;
+
+	while (rd_left(&r) > 0 && rc == 0) {
+		struct dyn_slice name = rd_slice(&r, KEY_NAME_MAX);
+		struct dyn_slice object = rd_slice(&r, LIMIT_OBJECT);
+		struct stored s;
+
+		if (r.bad || !name_split(name, NULL, NULL)) {
+			rc = DYN_EPROTO;
+			break;
+		}
+		rc = store_merge(&w->store, name, object, DYN_DURABLE_DISK, m.wall_ms, &s);
+		if (rc != 0)
+			break;
+		waiter.number = MAX(waiter.number, s.number);
+		w->stats.pulled_rows += s.changed;
+		buf_unref(s.object);
+	}
+	if (rc == 0 && waiter.number != 0 && store_state(&w->store, waiter.number) == 0)
+		rc = wait_for(w, &waiter);
+	else
+		wake(w, &waiter, rc, m, out);
+}
+
+/* ----------------------------------------------------------------- time */
+
+uint64_t
+work_wake(const struct work *w)
+{
+	return timers_next(&w->timers);
+}
+
+void
+work_tick(struct work *w, struct moment m, struct outbox *out)
+{
+	struct timer *t;
+
+	while ((t = timers_pop(&w->timers, m.now)) != NULL) {
+		struct request *r = CONTAINER_OF(t, struct request, timer);
+
+		switch (r->kind) {
+		case REQUEST_READ:
+			read_timer(w, r, m, out);
+			break;
+		case REQUEST_WRITE:
+			write_timer(w, r, m, out);
+			break;
+		case REQUEST_ASK:
+			ask_timer(w, r, m, out);
+			break;
+		}
+	}
+}
+
+void
+work_close(struct work *w, struct moment m, struct outbox *out)
+{
+	LIST_EACH_SAFE(l, next, &w->requests) {
+		struct request *r = CONTAINER_OF(l, struct request, all);
+		struct op *op = r->op;
+
+		r->op = NULL;
+		if (op != NULL)
+			op_done(w, op, op->kind == OP_GET ? DYN_ECLOSED : DYN_EUNKNOWN, m, out);
+		request_end(w, r);
+	}
+}
+
+const struct work_stats *
+work_stats(const struct work *w)
+{
+	return &w->stats;
+}
+
+uint64_t
+work_bytes(const struct work *w)
+{
+	return w->bytes + (w->stores ? w->store.overlay_bytes : 0);
+}
+
+size_t
+work_requests(const struct work *w)
+{
+	return w->requests_by_number.count;
+}
+
+uint64_t
+work_unwritten(const struct work *w)
+{
+	return w->stores ? w->store.overlay_bytes : 0;
+}

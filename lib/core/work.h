@@ -1,0 +1,117 @@
+/*
+ * What one worker thread does (paper 4.5, 5): it coordinates the requests of
+ * its own application, serves those of other coordinators from the copies it
+ * keeps, and owns the partitions p with p mod workers == its number.
+ *
+ * One small machine a conversation, each in its own file:
+ *
+ *	read.c    get: ask the owners, wait for R, answer, repair
+ *	write.c   put, delete at an owner: mint, send, wait for W, answer
+ *	ask.c     put, delete elsewhere: have an owner coordinate
+ *	replica.c the other end: PUT, GET, ASK of coordinators
+ *
+ * work.c is the table of requests in progress, the timers, the peers and the
+ * view they share.
+ */
+#ifndef DYN_WORK_H
+#define DYN_WORK_H
+
+#include "base/histogram.h"
+#include "base/rng.h"
+#include "core/machine.h"
+#include "core/store.h"
+
+enum op_kind { OP_GET, OP_PUT, OP_DELETE };
+
+/* One call, from the application or from a peer that asks us to coordinate.
+ * Filled by whoever makes it; the outcome by the machines. */
+struct op {
+	struct letter_space { void *space[2]; } letter; /* host: a struct letter */
+	enum op_kind kind;
+	struct buf *name;       /* model/key.h */
+	struct clock context;   /* put, delete */
+	bool has_context;
+	uint64_t fastest;       /* from the context: node that should coordinate */
+	struct buf *value;      /* put */
+	bool lww;
+	uint8_t n, r, w, zone_w;
+	enum dyn_durability durability;
+	unsigned flags;         /* DYN_STRICT, DYN_OVERWRITE, DYN_HERE */
+	uint32_t timeout_ms;
+	uint64_t expiry_ms;     /* of the version, relative; 0 = never */
+	/* Outcome. */
+	int rc;
+	struct buf *object;     /* get: the merge of all answers, NULL = none */
+	struct dot dot;         /* put: the version made, counter 0 = none */
+	struct dyn_receipt receipt;
+	uint64_t answered_first; /* get: node that answered fastest */
+	/* The machine's own. */
+	uint64_t started;
+	uint64_t conn, remote;  /* a peer's ASK: where to answer; 0 = our own */
+};
+
+void op_free(struct op *);
+
+struct work_options {
+	struct dyn_id self;
+	bool client;              /* stores nothing */
+	struct dyn_engine *engine; /* borrowed; NULL for a client */
+	struct actor actor;
+	unsigned index, workers;  /* this worker, of so many */
+	unsigned siblings_max;
+	uint64_t skew_max_ms;
+	uint64_t bytes_max;       /* requests and unwritten data, then DYN_EBUSY */
+	uint64_t seed;
+};
+
+struct work_stats {
+	uint64_t gets, puts, deletes, failed, unknown, refused, versions[4];
+	uint64_t coordinated, forwarded, moved, repairs, replica_gets, replica_puts;
+	uint64_t pulled_rows, skewed;
+	struct histogram get_us, put_us;
+};
+
+struct work;
+
+int work_new(struct work **out, const struct work_options *) DYN_CHECK;
+/* Ends every request with DYN_ECLOSED first (effects go to the outbox). */
+void work_close(struct work *, struct moment, struct outbox *);
+void work_free(struct work *);
+
+/* An operation of the application.  It comes back by FX_DONE, exactly once. */
+void work_op(struct work *, struct op *, struct moment, struct outbox *);
+/* A frame from a peer or client on a data connection.  conn names the
+ * connection for FX_REPLY.  DYN_EPROTO: close it. */
+int work_frame(struct work *, const struct dyn_id *from, uint64_t conn, const struct frame *,
+    struct moment, struct outbox *) DYN_CHECK;
+/* A connection to this member stands, or is gone.  sure: what was sent since
+ * it was last down has certainly not been received. */
+void work_peer_up(struct work *, const struct dyn_id *);
+void work_peer_down(struct work *, const struct dyn_id *, bool sure, struct moment,
+    struct outbox *);
+/* One frame could not be queued to this member (it was never sent). */
+void work_send_failed(struct work *, const struct dyn_id *, uint64_t request, struct moment,
+    struct outbox *);
+void work_committed(struct work *, struct batch *, int rc, struct moment, struct outbox *);
+void work_view(struct work *, struct view *, struct moment, struct outbox *);
+uint64_t work_wake(const struct work *);
+void work_tick(struct work *, struct moment, struct outbox *);
+/* End of a turn: hands out the open batch (FX_COMMIT). */
+void work_turn(struct work *, struct outbox *);
+
+/* From now on requests of tables older than the view's current are refused
+ * here.  FX_FENCED with the token once all that was accepted before is
+ * committed: then a scan of the engine misses no acknowledged write. */
+void work_fence(struct work *, struct view *, void *token, struct moment, struct outbox *);
+/* Merge rows (encoded as in PULL_ACK) into the copies; FX_STORED with rc and
+ * token when durable. */
+void work_rows(struct work *, struct dyn_slice rows, void *token, struct moment,
+    struct outbox *);
+
+const struct work_stats *work_stats(const struct work *);
+uint64_t work_bytes(const struct work *);  /* held now, against bytes_max */
+size_t work_requests(const struct work *); /* in progress */
+uint64_t work_unwritten(const struct work *);
+bool work_reachable(const struct work *, const struct dyn_id *);
+
+#endif

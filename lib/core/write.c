@@ -1,0 +1,303 @@
+/*
+ * put and delete at an owner (paper 4.4, 4.5): make the new version, store it
+ * here, send it to the other owners, answer when W distinct machines have it.
+ *
+ *	start --too few owners reachable--> end (DYN_EQUORUM, nothing applied)
+ *	start --minted--> SENT --W stored--> end
+ *	                   | \--W impossible / deadline--> end (DYN_EUNKNOWN)
+ *	                   \--somebody has a newer table--> SENT, in more groups
+ *
+ * SENT   The version exists: it is in this node's overlay at least.  From here
+ *        on "failed" can only be said if every node that was asked, this one
+ *        included, is known not to have stored it.
+ *
+ * The whole object is sent, not the new version alone: it carries all values
+ * of this actor, which a receiver needs to believe the clock (DESIGN 7).
+ * Sending does not wait for this node's own commit: if the node dies before
+ * it, its next life has another incarnation, so the dot cannot be made twice.
+ *
+ * While owners change, W must be met in the old list and in the new one
+ * (DESIGN 6); a refusal with DYN_EMOVED brings a newer view, and with it the
+ * groups it asks for.
+ */
+#include "core/request.h"
+
+struct write {
+	struct request r;
+	struct quorum q;
+	struct buf *object; /* what is sent */
+	struct dot dot;
+	uint8_t n;
+	enum dyn_durability durability;
+};
+
+static struct write *
+write_of(struct request *r)
+{
+	return CONTAINER_OF(r, struct write, r);
+}
+
+void
+write_free(struct request *r)
+{
+	buf_unref(write_of(r)->object);
+	mem_free(write_of(r));
+}
+
+static unsigned
+writers(const struct request *r, unsigned n, struct group g[2])
+{
+	unsigned count = view_writers(r->view, r->partition, g);
+
+	for (unsigned i = 0; i < count; i++)
+		group_limit(&g[i], n);
+	return count;
+}
+
+static void
+answer_op(struct work *w, struct write *wr, int rc, struct moment m, struct outbox *out)
+{
+	struct op *op = wr->r.op;
+
+	wr->r.op = NULL;
+	quorum_receipt(&wr->q, &op->receipt);
+	op->receipt.coordinator = w->o.self;
+	op->dot = wr->dot;
+	op_done(w, op, rc, m, out);
+	request_end(w, &wr->r);
+}
+
+/* What to say when W cannot be met: nothing was stored anywhere, or we do not
+ * know (DESIGN 8, three outcomes). */
+static int
+failure(const struct write *wr)
+{
+	int rc = DYN_EQUORUM;
+
+	for (unsigned i = 0; i < wr->q.count; i++) {
+		const struct ballot *b = &wr->q.ballot[i];
+
+		if (b->vote != VOTE_NO && b->vote != VOTE_IDLE)
+			return DYN_EUNKNOWN;
+		if (b->rc != 0)
+			rc = b->rc;
+	}
+	return rc;
+}
+
+static void
+check(struct work *w, struct write *wr, struct moment m, struct outbox *out)
+{
+	if (quorum_enough(&wr->q))
+		answer_op(w, wr, 0, m, out);
+	else if (!wr->r.moved && !quorum_possible(&wr->q, false) &&
+	    (failure(wr) == DYN_EUNKNOWN || quorum_votes(&wr->q, VOTE_WAITING) == 0))
+		answer_op(w, wr, failure(wr), m, out);
+}
+
+/* Send the object to every owner that has not been asked yet. */
+static int
+send_all(struct work *w, struct write *wr, struct outbox *out)
+{
+	struct frame head = work_head(w, wr->r.number);
+	union msg msg = { .put = {
+		.durability = (uint8_t)wr->durability,
+		.name = buf_slice(wr->r.op->name),
+		.object = buf_slice(wr->object),
+	} };
+	struct buf *frame;
+	int rc = msg_encode(&frame, &head, MSG_PUT, &msg);
+
+	if (rc != 0)
+		return rc;
+	for (unsigned i = 0; i < wr->q.count; i++) {
+		struct ballot *b = &wr->q.ballot[i];
+
+		if (b->vote != VOTE_IDLE || id_equal(&b->node, &w->o.self))
+			continue;
+		if (peer_is_down(w, &b->node)) {
+			b->vote = VOTE_NO;
+			continue;
+		}
+		b->vote = VOTE_WAITING;
+		work_send(w, wr->r.view, &b->node, wr->r.partition, buf_ref(frame), out);
+	}
+	buf_unref(frame);
+	return 0;
+}
+
+/* Make the version.  *number: the batch to wait for, 0 = nothing. */
+static int
+mint(struct work *w, struct write *wr, const struct op *op, struct moment m, uint64_t *number)
+{
+	struct mint mint = {
+		.expiry_ms = op->expiry_ms > 0 ? m.wall_ms + op->expiry_ms : 0,
+		.value = buf_slice(op->value),
+		.deleted = op->kind == OP_DELETE,
+		.lww = op->lww,
+		.siblings_max = w->o.siblings_max,
+		.context = op->has_context ? &op->context : NULL,
+		.overwrite = (op->flags & DYN_OVERWRITE) != 0,
+	};
+	struct stored s;
+	int rc;
+
+	rc = store_mint(&w->store, buf_slice(op->name), &mint, op->durability, m.wall_ms, &s);
+	if (rc != 0)
+		return rc;
+	wr->object = s.object;
+	wr->dot = s.dot;
+	*number = op->durability == DYN_DURABLE_MEMORY ? 0 : s.number;
+	return 0;
+}
+
+/* Too few owners within reach: say so before anything is applied. */
+static bool
+hopeless(struct work *w, struct write *wr)
+{
+	struct quorum q = wr->q;
+
+	for (unsigned i = 0; i < q.count; i++)
+		if (!id_equal(&q.ballot[i].node, &w->o.self) &&
+		    peer_is_down(w, &q.ballot[i].node))
+			q.ballot[i].vote = VOTE_NO;
+	return !quorum_possible(&q, true);
+}
+
+/* This node's own copy: its vote comes with the commit. */
+static int
+store_here(struct work *w, struct write *wr, uint64_t number)
+{
+	struct ballot *b = quorum_find(&wr->q, &w->o.self);
+	struct waiter waiter = { .kind = WAIT_WRITE, .number = number,
+		.request = wr->r.number };
+
+	DYN_ASSERT(b != NULL);
+	b->vote = VOTE_WAITING;
+	if (number != 0 && store_state(&w->store, number) == 0)
+		return wait_for(w, &waiter);
+	b->vote = VOTE_YES;
+	b->on_disk = wr->durability == DYN_DURABLE_DISK;
+	return 0;
+}
+
+/* Until the version is minted, every error means "not applied". */
+static int
+begin(struct work *w, struct write *wr, struct op *op, struct moment m, struct outbox *out)
+{
+	struct group g[2];
+	uint64_t number = 0;
+	int rc;
+
+	quorum_init(&wr->q, wr->r.view, g, writers(&wr->r, wr->n, g), op->w, op->zone_w);
+	if (hopeless(w, wr))
+		return DYN_EQUORUM;
+	rc = mint(w, wr, op, m, &number);
+	if (rc != 0)
+		return rc;
+	if (store_here(w, wr, number) != 0 || send_all(w, wr, out) != 0)
+		return DYN_EUNKNOWN; /* no memory to follow what was begun */
+	return 0;
+}
+
+void
+write_start(struct work *w, struct op *op, struct moment m, struct outbox *out)
+{
+	struct write *wr = mem_zalloc(sizeof(*wr));
+	int rc;
+
+	w->stats.coordinated++;
+	if (wr == NULL) {
+		op_done(w, op, DYN_ENOMEM, m, out);
+		return;
+	}
+	wr->r.kind = REQUEST_WRITE;
+	wr->n = op->n;
+	wr->durability = op->durability;
+	rc = request_start(w, &wr->r, op, m);
+	if (rc != 0) {
+		write_free(&wr->r);
+		op_done(w, op, rc, m, out);
+		return;
+	}
+	rc = begin(w, wr, op, m, out);
+	if (rc != 0)
+		answer_op(w, wr, rc, m, out);
+	else
+		check(w, wr, m, out);
+}
+
+/* ----------------------------------------------------------------- events */
+
+void
+write_answer(struct work *w, struct request *r, const struct dyn_id *from,
+    const struct msg_put_ack *ack, struct moment m, struct outbox *out)
+{
+	struct write *wr = write_of(r);
+	struct ballot *b = quorum_find(&wr->q, from);
+	int rc = msg_rc(ack->rc);
+
+	if (b == NULL || b->vote != VOTE_WAITING)
+		return;
+	if (rc == DYN_EMOVED) {
+		b->vote = VOTE_IDLE; /* to be sent again under the newer view */
+		r->moved = true;
+		if (table_compare(w->view->current, r->view->current) > 0)
+			write_view(w, r, m, out);
+		return;
+	}
+	b->rc = rc;
+	b->on_disk = ack->on_disk != 0;
+	b->vote = rc == 0 ? VOTE_YES : VOTE_NO;
+	if (rc == 0)
+		peer_answered(w, from, m.now - r->sent_at);
+	check(w, wr, m, out);
+}
+
+void
+write_stored(struct work *w, struct request *r, int rc, struct moment m, struct outbox *out)
+{
+	struct write *wr = write_of(r);
+	struct ballot *b = quorum_find(&wr->q, &w->o.self);
+
+	if (b == NULL || b->vote != VOTE_WAITING)
+		return; /* not an owner any more */
+	b->rc = rc;
+	b->vote = rc == 0 ? VOTE_YES : VOTE_NO;
+	b->on_disk = rc == 0 && wr->durability == DYN_DURABLE_DISK;
+	check(w, wr, m, out);
+}
+
+void
+write_lost(struct work *w, struct request *r, const struct dyn_id *id, bool sure,
+    struct moment m, struct outbox *out)
+{
+	struct ballot *b = quorum_find(&write_of(r)->q, id);
+
+	if (b == NULL || b->vote != VOTE_WAITING)
+		return;
+	b->vote = sure ? VOTE_NO : VOTE_LOST;
+	check(w, write_of(r), m, out);
+}
+
+void
+write_view(struct work *w, struct request *r, struct moment m, struct outbox *out)
+{
+	struct write *wr = write_of(r);
+	struct group g[2];
+
+	view_unref(r->view);
+	r->view = view_ref(w->view);
+	r->moved = false;
+	quorum_rebase(&wr->q, r->view, g, writers(r, wr->n, g));
+	if (send_all(w, wr, out) != 0)
+		answer_op(w, wr, DYN_EUNKNOWN, m, out);
+	else
+		check(w, wr, m, out);
+}
+
+void
+write_timer(struct work *w, struct request *r, struct moment m, struct outbox *out)
+{
+	answer_op(w, write_of(r), DYN_EUNKNOWN, m, out);
+}
