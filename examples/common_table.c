@@ -67,7 +67,7 @@ table_print(struct table *t, FILE *out, const char *indent)
 
 			if (t->form[j] == 'l' && j + 1 == t->columns)
 				w = 0; /* no blanks at the end of a line */
-			fprintf(out, "%*s%s", w, t->cells[i][j], j + 1 < t->columns ? "  " : "");
+			fprintf(out, "%s%*s", j > 0 ? "  " : "", w, t->cells[i][j]);
 		}
 		putc('\n', out);
 	}

@@ -28,8 +28,8 @@ number_arg(const char *option, const char *text, unsigned long min, unsigned lon
 	value = strtoul(text, &end, 10);
 	if (errno != 0 || *text < '0' || *text > '9' || *end != '\0' || value < min ||
 	    value > max) {
-		fprintf(stderr, "%s takes a number from %lu to %lu, not '%s'\n", option, min,
-		    max, text);
+		fprintf(stderr, "%s takes a number from %lu to %lu, not '%s'\n", option,
+		    min, max, text);
 		exit(1);
 	}
 	return value;

@@ -46,7 +46,8 @@ static void
 usage(FILE *out)
 {
 	fputs("usage: dynd [--listen HOST:PORT] [--dir DIRECTORY] [--seeds ADDRESSES]\n"
-	    "            [--ring NAME] [--advertise HOST:PORT] [--join auto|create|only]\n"
+	    "            [--ring NAME] [--advertise HOST:PORT]\n"
+	    "            [--join auto|create|only]\n"
 	    "            [--location DC/ZONE/RACK/MACHINE] [--weight 1-10000]\n"
 	    "            [--n N] [--r R] [--w W] [--partitions Q] [--workers K]\n"
 	    "            [--tls-ca FILE --tls-cert FILE --tls-key FILE | --insecure]\n"
