@@ -1,0 +1,509 @@
+/* Pulling partitions, and serving those who pull. */
+#include "core/pull.h"
+
+enum progress { NOT_MINE, PENDING, ACTIVE, COMPLETE };
+enum source_state { SOURCE_NEW, SOURCE_FAILED, SOURCE_SCANNED };
+
+struct task {
+	struct list link;
+	enum { ASKING, STORING, RESTING } state;
+	unsigned partition;
+	uint64_t number; /* of the request in progress */
+	uint64_t until;  /* ASKING: patience; RESTING: rest */
+	struct group sources;
+	uint8_t source_state[DYN_N_MAX];
+	unsigned source; /* the one asked */
+	bool last;       /* STORING: the rows were the source's last */
+	struct buf *after;
+};
+
+struct pull {
+	struct pull_options o;
+	struct view *view;
+	bool fenced, said;
+	uint8_t *progress; /* by partition */
+	unsigned pending;  /* PENDING and ACTIVE */
+	unsigned cursor;
+	struct list tasks;
+	unsigned tasks_count;
+	uint64_t next_number;
+};
+
+void
+pull_rows_free(struct pull_rows *rows)
+{
+	if (rows == NULL)
+		return;
+	buf_unref(rows->rows);
+	mem_free(rows);
+}
+
+int
+pull_new(struct pull **out, const struct pull_options *options)
+{
+	struct pull *p = mem_zalloc(sizeof(*p));
+
+	*out = p;
+	if (p == NULL)
+		return DYN_ENOMEM;
+	p->o = *options;
+	p->next_number = 1;
+	list_init(&p->tasks);
+	return 0;
+}
+
+static void
+task_free(struct pull *p, struct task *t)
+{
+	list_remove(&t->link);
+	p->tasks_count--;
+	buf_unref(t->after);
+	mem_free(t);
+}
+
+void
+pull_free(struct pull *p)
+{
+	if (p == NULL)
+		return;
+	while (!list_empty(&p->tasks))
+		task_free(p, CONTAINER_OF(p->tasks.next, struct task, link));
+	mem_free(p->progress);
+	view_unref(p->view);
+	mem_free(p);
+}
+
+unsigned
+pull_pending(const struct pull *p)
+{
+	return p->pending;
+}
+
+/* ------------------------------------------------------------- the newcomer */
+
+static void
+say_synced(struct pull *p, struct outbox *out)
+{
+	struct effect *e;
+
+	if (p->said || p->pending > 0 || p->view == NULL)
+		return;
+	p->said = true;
+	e = outbox_add(out, FX_SYNCED);
+	e->view = view_ref(p->view);
+}
+
+static void
+send_pull(struct pull *p, struct task *t, struct moment m, struct outbox *out)
+{
+	const struct table *table = p->view->current;
+	struct frame head = { .request = p->next_number++, .epoch = table->epoch,
+		.table = load_be64(table->digest.b) };
+	union msg msg = { .pull = { .partition = t->partition, .bytes_max = PULL_BYTES,
+		.after = buf_slice(t->after) } };
+	struct effect *e;
+	struct buf *frame;
+
+	t->state = ASKING;
+	t->number = head.request;
+	t->until = m.now + PULL_PATIENCE;
+	if (msg_encode(&frame, &head, MSG_PULL, &msg) != 0)
+		return; /* tried again when patience ends */
+	e = outbox_add(out, FX_SEND);
+	e->to = p->view->records[t->sources.member[t->source]].id;
+	e->frame = frame;
+}
+
+static unsigned
+sources_in(const struct task *t, enum source_state state)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < t->sources.count; i++)
+		count += t->source_state[i] == state;
+	return count;
+}
+
+/* Scans without which an acknowledged write could be missed. */
+static unsigned
+scans_needed(const struct pull *p, const struct task *t)
+{
+	return t->sources.count > p->o.w ? t->sources.count - p->o.w + 1 : 1;
+}
+
+/* The next source; or this partition is complete; or rest and try again those
+ * that failed.  Returns true if the task is gone. */
+static bool
+go_on(struct pull *p, struct task *t, struct moment m, struct outbox *out)
+{
+	for (unsigned i = 0; i < t->sources.count; i++) {
+		if (t->source_state[i] != SOURCE_NEW)
+			continue;
+		t->source = i;
+		buf_unref(t->after);
+		t->after = NULL;
+		send_pull(p, t, m, out);
+		return false;
+	}
+	if (sources_in(t, SOURCE_SCANNED) >= scans_needed(p, t)) {
+		p->progress[t->partition] = COMPLETE;
+		p->pending--;
+		task_free(p, t);
+		return true;
+	}
+	for (unsigned i = 0; i < t->sources.count; i++)
+		if (t->source_state[i] == SOURCE_FAILED)
+			t->source_state[i] = SOURCE_NEW;
+	t->state = RESTING;
+	t->until = m.now + PULL_REST;
+	return false;
+}
+
+static void
+start_tasks(struct pull *p, struct moment m, struct outbox *out)
+{
+	unsigned partitions = p->view->settings.partitions;
+
+	for (; p->cursor < partitions && p->tasks_count < PULL_TASKS; p->cursor++) {
+		struct task *t;
+
+		if (p->progress[p->cursor] != PENDING)
+			continue;
+		t = mem_zalloc(sizeof(*t));
+		if (t == NULL)
+			return;
+		t->partition = p->cursor;
+		view_readers(p->view, t->partition, &t->sources);
+		p->progress[p->cursor] = ACTIVE;
+		list_add(&p->tasks, &t->link);
+		p->tasks_count++;
+		(void)go_on(p, t, m, out);
+	}
+}
+
+/* After each step: fill up, or say that all is here. */
+static void
+step(struct pull *p, struct moment m, struct outbox *out)
+{
+	if (p->view == NULL || p->progress == NULL)
+		return;
+	start_tasks(p, m, out);
+	say_synced(p, out);
+}
+
+static struct task *
+task_find(struct pull *p, uint64_t number)
+{
+	LIST_EACH(l, &p->tasks) {
+		struct task *t = CONTAINER_OF(l, struct task, link);
+
+		if (t->number == number)
+			return t;
+	}
+	return NULL;
+}
+
+static void
+source_failed(struct pull *p, struct task *t, struct moment m, struct outbox *out)
+{
+	t->source_state[t->source] = SOURCE_FAILED;
+	(void)go_on(p, t, m, out);
+}
+
+/* The name of the last row, after checking them all; NULL and false if they
+ * are malformed. */
+static bool
+last_name(struct dyn_slice rows, unsigned partition, unsigned partitions, struct dyn_slice *last)
+{
+	struct rd r = rd_from(rows);
+
+	*last = slice(NULL, 0);
+	while (rd_left(&r) > 0) {
+		struct dyn_slice name = rd_slice(&r, KEY_NAME_MAX);
+
+		(void)rd_slice(&r, LIMIT_OBJECT);
+		if (r.bad || !name_split(name, NULL, NULL) ||
+		    name_partition(name, partitions) != partition ||
+		    (last->len > 0 && slice_compare(*last, name) >= 0))
+			return false;
+		*last = name;
+	}
+	return rd_end(&r);
+}
+
+static void
+take_rows(struct pull *p, struct task *t, const struct msg_pull_ack *ack, struct moment m,
+    struct outbox *out)
+{
+	struct pull_rows *rows;
+	struct dyn_slice last;
+	struct buf *after;
+	struct effect *e;
+
+	t->last = ack->done != 0;
+	if (!last_name(ack->rows, t->partition, p->view->settings.partitions, &last) ||
+	    (last.len == 0 && !t->last)) {
+		source_failed(p, t, m, out);
+		return;
+	}
+	if (last.len == 0) {
+		t->source_state[t->source] = SOURCE_SCANNED;
+		(void)go_on(p, t, m, out);
+		return;
+	}
+	rows = mem_zalloc(sizeof(*rows));
+	after = buf_copy(last.data, last.len);
+	if (rows != NULL)
+		rows->rows = buf_copy(ack->rows.data, ack->rows.len);
+	if (rows == NULL || rows->rows == NULL || after == NULL) {
+		pull_rows_free(rows);
+		buf_unref(after);
+		source_failed(p, t, m, out);
+		return;
+	}
+	buf_unref(t->after);
+	t->after = after;
+	t->state = STORING;
+	rows->partition = t->partition;
+	rows->number = t->number;
+	e = outbox_add(out, FX_ROWS);
+	e->what = rows;
+}
+
+void
+pull_stored(struct pull *p, struct pull_rows *rows, int rc, struct moment m, struct outbox *out)
+{
+	struct task *t = task_find(p, rows->number);
+
+	pull_rows_free(rows);
+	if (t == NULL || t->state != STORING)
+		return;
+	if (rc != 0) {
+		outbox_log(out, DYN_LOG_WARNING, "pull: rows not stored: %s", dyn_strerror(rc));
+		source_failed(p, t, m, out);
+	} else if (!t->last) {
+		send_pull(p, t, m, out);
+	} else {
+		t->source_state[t->source] = SOURCE_SCANNED;
+		(void)go_on(p, t, m, out);
+	}
+	step(p, m, out);
+}
+
+/* Which partitions are mine by current and were not by base? */
+static int
+set_progress(struct pull *p)
+{
+	const struct view *v = p->view;
+	uint8_t *progress = mem_zalloc(v->settings.partitions);
+	int base = table_find(v->base, &p->o.self), current = table_find(v->current, &p->o.self);
+
+	if (progress == NULL)
+		return DYN_ENOMEM;
+	mem_free(p->progress);
+	p->progress = progress;
+	p->pending = 0;
+	p->cursor = 0;
+	for (unsigned i = 0; i < v->settings.partitions && current >= 0; i++) {
+		if (!table_owns(v->current, i, (unsigned)current) ||
+		    (base >= 0 && table_owns(v->base, i, (unsigned)base)))
+			continue;
+		progress[i] = PENDING;
+		p->pending++;
+	}
+	return 0;
+}
+
+void
+pull_view(struct pull *p, struct view *v, struct moment m, struct outbox *out)
+{
+	bool same = p->view != NULL && table_compare(p->view->current, v->current) == 0;
+
+	view_ref(v);
+	view_unref(p->view);
+	p->view = v;
+	if (same && table_compare(v->base, v->current) != 0 && p->progress != NULL) {
+		/* Indexes of members may have moved: look the sources up anew. */
+		LIST_EACH(l, &p->tasks) {
+			struct task *t = CONTAINER_OF(l, struct task, link);
+
+			view_readers(v, t->partition, &t->sources);
+		}
+		step(p, m, out);
+		return;
+	}
+	while (!list_empty(&p->tasks))
+		task_free(p, CONTAINER_OF(p->tasks.next, struct task, link));
+	if (!same) {
+		p->fenced = false;
+		p->said = false;
+	}
+	if (set_progress(p) == 0)
+		step(p, m, out);
+}
+
+void
+pull_lost(struct pull *p, const struct dyn_id *id, struct moment m, struct outbox *out)
+{
+	LIST_EACH_SAFE(l, next, &p->tasks) {
+		struct task *t = CONTAINER_OF(l, struct task, link);
+
+		if (t->state == ASKING &&
+		    id_equal(&p->view->records[t->sources.member[t->source]].id, id))
+			source_failed(p, t, m, out);
+	}
+	step(p, m, out);
+}
+
+uint64_t
+pull_wake(const struct pull *p)
+{
+	uint64_t at = TIME_NEVER;
+
+	LIST_EACH(l, &p->tasks) {
+		const struct task *t = CONTAINER_OF(l, struct task, link);
+
+		if (t->state != STORING)
+			at = MIN(at, t->until);
+	}
+	return at;
+}
+
+void
+pull_tick(struct pull *p, struct moment m, struct outbox *out)
+{
+	LIST_EACH_SAFE(l, next, &p->tasks) {
+		struct task *t = CONTAINER_OF(l, struct task, link);
+
+		if (t->state == STORING || t->until > m.now)
+			continue;
+		if (t->state == ASKING)
+			source_failed(p, t, m, out);
+		else
+			(void)go_on(p, t, m, out);
+	}
+	step(p, m, out);
+}
+
+/* --------------------------------------------------------------- the source */
+
+void
+pull_fenced(struct pull *p, struct view *v)
+{
+	if (p->view != NULL && table_compare(p->view->current, v->current) == 0)
+		p->fenced = true;
+}
+
+struct gather {
+	struct wr wr;
+	size_t bytes_max;
+	bool cut;
+};
+
+static int
+gather_row(void *arg, struct dyn_slice id, struct dyn_slice value)
+{
+	struct gather *g = arg;
+
+	if (wr_len(&g->wr) > 0 && wr_len(&g->wr) + id.len + value.len > g->bytes_max) {
+		g->cut = true;
+		return 1;
+	}
+	wr_slice(&g->wr, id);
+	wr_slice(&g->wr, value);
+	return 0;
+}
+
+static int
+scan(struct pull *p, const struct msg_pull *pull, struct buf **rows, bool *done)
+{
+	unsigned char first[16], last[KEY_NAME_MAX];
+	struct gather g = { .bytes_max = MIN(pull->bytes_max, 4u << 20) };
+	struct dyn_slice after = pull->after;
+	int rc;
+
+	/* The bare hash sorts before every name that starts with it. */
+	partition_bounds(pull->partition, p->view->settings.partitions, first, last);
+	if (after.len == 0)
+		after = slice(first, sizeof(first));
+	wr_init(&g.wr, 4096);
+	rc = p->o.engine->scan(p->o.engine->self, DYN_SPACE_DATA, after,
+	    slice(last, sizeof(last)), gather_row, &g);
+	if (rc != 0) {
+		wr_abort(&g.wr);
+		return rc;
+	}
+	*done = !g.cut;
+	return wr_finish(&g.wr, rows);
+}
+
+/* May this request be served now, by the table it comes with? */
+static int
+serve_check(struct pull *p, const struct dyn_id *from, const struct frame *f,
+    const struct msg_pull *pull, struct outbox *out)
+{
+	const struct table *t = p->view != NULL ? p->view->current : NULL;
+
+	if (t == NULL)
+		return DYN_EBUSY;
+	if (pull->partition >= p->view->settings.partitions)
+		return DYN_EPROTO;
+	if (f->epoch != t->epoch || f->table != load_be64(t->digest.b)) {
+		outbox_add(out, FX_POKE)->to = *from;
+		return DYN_EMOVED;
+	}
+	return p->fenced ? 0 : DYN_EBUSY;
+}
+
+static void
+serve(struct pull *p, const struct dyn_id *from, uint64_t conn, const struct frame *f,
+    const struct msg_pull *pull, struct outbox *out)
+{
+	struct frame head = { .request = f->request };
+	struct buf *rows = NULL, *frame;
+	union msg ack;
+	bool done = false;
+	int rc;
+
+	rc = serve_check(p, from, f, pull, out);
+	if (rc == 0)
+		rc = scan(p, pull, &rows, &done);
+	if (p->view != NULL) {
+		head.epoch = p->view->current->epoch;
+		head.table = load_be64(p->view->current->digest.b);
+	}
+	memset(&ack.pull_ack, 0, sizeof(ack.pull_ack));
+	ack.pull_ack.rc = (uint32_t)rc;
+	ack.pull_ack.done = done;
+	ack.pull_ack.rows = buf_slice(rows);
+	if (msg_encode(&frame, &head, MSG_PULL_ACK, &ack) == 0) {
+		struct effect *e = outbox_add(out, FX_REPLY);
+
+		e->conn = conn;
+		e->frame = frame;
+	}
+	buf_unref(rows);
+}
+
+int
+pull_frame(struct pull *p, const struct dyn_id *from, uint64_t conn, const struct frame *f,
+    const union msg *msg, struct moment m, struct outbox *out)
+{
+	struct task *t;
+
+	if (f->kind == MSG_PULL) {
+		serve(p, from, conn, f, &msg->pull, out);
+		return 0;
+	}
+	if (f->kind != MSG_PULL_ACK)
+		return 0;
+	t = task_find(p, f->request);
+	if (t == NULL || t->state != ASKING)
+		return 0;
+	if (msg_rc(msg->pull_ack.rc) != 0)
+		source_failed(p, t, m, out);
+	else
+		take_rows(p, t, &msg->pull_ack, m, out);
+	step(p, m, out);
+	return 0;
+}

@@ -1,0 +1,73 @@
+/*
+ * A newcomer gets its share (paper 4.9, 6.2; DESIGN 6), and the other end of
+ * that: an owner hands rows out.  One machine a node, on the sync thread.
+ *
+ * When the current table gives this node partitions that it does not own by
+ * base, it pulls each from the owners by base, row by row in name order, and
+ * merges the rows into its own copy.  Meanwhile writes reach it already
+ * (view_writers), reads do not (view_readers).  When all are complete it says
+ * so (FX_SYNCED), and when every owner by current has, base becomes current.
+ *
+ * Why nothing acknowledged is missed.  An owner serves PULL only when fenced:
+ * all its workers refuse writes of older tables, and what they took before is
+ * committed, so the scan sees it.  Hence a write that this owner acknowledged
+ * is either in the scan or was sent by a coordinator that also had to meet W
+ * among the current owners.  A write acknowledged by W of n base owners is met
+ * if n - W + 1 of them were scanned: a partition needs that many complete
+ * scans, and takes all that can be reached.
+ *
+ * What was pulled under one table does not count for the next one: a fork may
+ * have had coordinators that knew nothing of us.  (Rows stay; merging them
+ * again changes nothing.)
+ *
+ * A task is one partition on its way:
+ *
+ *	ASKING  --rows--> STORING --durable--> ASKING (after the last name)
+ *	ASKING  --done--> STORING --durable--> ASKING the next source, or DONE
+ *	ASKING  --refused, lost, late--> the next source; RESTING when none is left
+ *	RESTING --timer--> ASKING
+ */
+#ifndef DYN_PULL_H
+#define DYN_PULL_H
+
+#include "base/list.h"
+#include "core/machine.h"
+#include "model/key.h"
+
+#define PULL_TASKS 8               /* partitions on their way at once */
+#define PULL_BYTES (256 << 10)     /* of rows in one answer */
+#define PULL_PATIENCE (5 * NS_PER_S)
+#define PULL_REST (50 * NS_PER_MS) /* a refusal (not fenced yet) passes quickly */
+
+struct pull;
+
+/* Rows for a worker: the effect's `what`; comes back by pull_stored. */
+struct pull_rows {
+	struct buf *rows;
+	unsigned partition;
+	uint64_t number;
+};
+
+struct pull_options {
+	struct dyn_id self;
+	struct dyn_engine *engine; /* borrowed: scanned for others */
+	unsigned w;                /* the usual W: see above */
+};
+
+int pull_new(struct pull **out, const struct pull_options *) DYN_CHECK;
+void pull_free(struct pull *);
+/* The view changed.  The caller must then fence every worker by it and call
+ * pull_fenced. */
+void pull_view(struct pull *, struct view *, struct moment, struct outbox *);
+void pull_fenced(struct pull *, struct view *);
+/* PULL or PULL_ACK on a sync connection. */
+int pull_frame(struct pull *, const struct dyn_id *from, uint64_t conn, const struct frame *,
+    const union msg *, struct moment, struct outbox *) DYN_CHECK;
+void pull_stored(struct pull *, struct pull_rows *, int rc, struct moment, struct outbox *);
+void pull_lost(struct pull *, const struct dyn_id *, struct moment, struct outbox *);
+uint64_t pull_wake(const struct pull *);
+void pull_tick(struct pull *, struct moment, struct outbox *);
+unsigned pull_pending(const struct pull *); /* partitions not complete yet */
+void pull_rows_free(struct pull_rows *);
+
+#endif
