@@ -15,7 +15,10 @@
  *
  * Stand-ins are not stored: all other nodes in rendezvous order (highest
  * random weight by mix64 of partition and node id), so every node derives the
- * same endless preference list.
+ * same endless preference list.  Nodes on machines that the list does not have
+ * yet come first: the paper's list too skips positions of the same host (4.3).
+ *
+ * table.c holds the object and its bytes, placement.c computes the next one.
  */
 #ifndef DYN_TABLE_H
 #define DYN_TABLE_H
@@ -45,9 +48,13 @@ struct table {
 };
 
 /* parent NULL: the first table, for partitions and n given; else those of the
- * parent.  seats: in any order, distinct ids; none = DYN_EINVAL. */
+ * parent.  seats: in any order, distinct ids, weights in range, 1 to
+ * LIMIT_MEMBERS of them, else DYN_EINVAL. */
 int table_next(struct table **out, const struct table *parent, unsigned partitions, unsigned n,
     const struct seat *seats, size_t count) DYN_CHECK;
+/* Is the table what table_next makes of this parent and the table's own seats?
+ * 1 yes, 0 no, negative error. */
+int table_verify(const struct table *, const struct table *parent) DYN_CHECK;
 /* Do the seats differ from those the table was made for? */
 bool table_outdated(const struct table *, const struct seat *seats, size_t count);
 struct table *table_ref(struct table *);
@@ -61,14 +68,15 @@ int table_find(const struct table *, const struct dyn_id *);
 unsigned table_owners(const struct table *, unsigned partition, const uint16_t **owners);
 bool table_owns(const struct table *, unsigned partition, unsigned seat);
 unsigned table_load(const struct table *, unsigned seat); /* partitions owned */
-/* The whole preference list: owners, then stand-ins; out has room for
- * seats_count; returns seats_count. */
+/* The whole preference list: owners (the first is the preferred coordinator),
+ * then stand-ins; out has room for seats_count; returns seats_count. */
 size_t table_preference(const struct table *, unsigned partition, uint16_t *out);
 /* Partitions with fewer than n owners. */
 unsigned table_short(const struct table *);
 
 void table_write(struct wr *, const struct table *);
-/* Checks all: order, ranges, distinct machines, digest.  DYN_EPROTO. */
+/* Checks all: order, ranges, distinct machines; computes the digest, which is
+ * the name of these bytes.  DYN_EPROTO, DYN_ENOMEM. */
 int table_read(struct rd *, struct table **out) DYN_CHECK;
 
 #endif
