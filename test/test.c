@@ -11,6 +11,25 @@
 #include <time.h>
 #include <unistd.h>
 
+/*
+ * The sanitizers ask these for their options.  Allocations may fail in tests;
+ * a race ends the test that finds it.
+ */
+const char *__asan_default_options(void);
+const char *__tsan_default_options(void);
+
+const char *
+__asan_default_options(void)
+{
+	return "allocator_may_return_null=1:detect_stack_use_after_return=1";
+}
+
+const char *
+__tsan_default_options(void)
+{
+	return "allocator_may_return_null=1:halt_on_error=1:second_deadlock_stack=1";
+}
+
 /* One folder a program; tests, which Check runs in children, make theirs in it. */
 static char root[256];
 

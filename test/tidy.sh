@@ -38,7 +38,7 @@ for file in $text; do
 	[ ! -s "$file" ] || [ -z "$(tail -c 1 "$file")" ] || bad "$file: no newline at the end"
 done
 for header in $(echo "$sources" | grep '\.h$'); do
-	[ "$(grep -cE '^#(ifndef|define) (DYN|COMMON|TEST)[A-Z_]*_H$' "$header")" -eq 2 ] ||
+	[ "$(grep -cE '^#(ifndef|define) [A-Z][A-Z0-9_]*_H$' "$header")" -eq 2 ] ||
 	    bad "$header: no include guard"
 done
 
