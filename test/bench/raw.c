@@ -109,7 +109,7 @@ journal_open(struct journal *j, const char *name)
 	check(j, sqlite3_open(scratch_path(path, sizeof(path), name), &j->db), SQLITE_OK);
 	check(j, sqlite3_exec(j->db,
 	    "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-	    "PRAGMA wal_autocheckpoint=16000;"
+	    "PRAGMA wal_autocheckpoint=4000;"
 	    "CREATE TABLE j(id INTEGER PRIMARY KEY, name BLOB, value BLOB)",
 	    NULL, NULL, NULL), SQLITE_OK);
 	j->begin = prepare(j, "BEGIN");
