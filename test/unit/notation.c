@@ -178,21 +178,21 @@ clock_text(const struct clock *c)
 }
 
 static size_t
-print_value(char *out, size_t at, const struct version *v)
+print_value(char *out, size_t at, const struct version *v, bool time)
 {
 	char mark = (v->flags & VERSION_DELETED) != 0 ? '!' :
 	    (v->flags & VERSION_LWW) != 0 ? '#' : '=';
 
 	out[at++] = ' ';
 	at = print_dot(out, at, v->dot);
-	if (v->time != 10)
+	if (time && v->time != 10)
 		at += (size_t)snprintf(out + at, TEXT_MAX - at, "@%llu", (unsigned long long)v->time);
 	return at + (size_t)snprintf(out + at, TEXT_MAX - at, "%c%.*s", mark, (int)v->value.len,
 	    v->value.len > 0 ? (const char *)v->value.data : "");
 }
 
-const char *
-object_text(struct dyn_slice bytes)
+static const char *
+print_object(struct dyn_slice bytes, bool times)
 {
 	char *out = next_text();
 	struct object o;
@@ -203,8 +203,20 @@ object_text(struct dyn_slice bytes)
 	if (bytes.len > 0) {
 		at += (size_t)snprintf(out + at, TEXT_MAX - at, " |");
 		for (size_t i = 0; i < o.count; i++)
-			at = print_value(out, at, &o.values[i]);
+			at = print_value(out, at, &o.values[i], times);
 	}
 	object_fini(&o);
 	return out;
+}
+
+const char *
+object_text(struct dyn_slice bytes)
+{
+	return print_object(bytes, true);
+}
+
+const char *
+versions_text(struct dyn_slice bytes)
+{
+	return print_object(bytes, false);
 }

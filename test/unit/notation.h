@@ -19,10 +19,12 @@ void clock_of(struct clock *out, const char *text);
 /* In one of a few static buffers. */
 const char *clock_text(const struct clock *);
 const char *object_text(struct dyn_slice);
+const char *versions_text(struct dyn_slice); /* times left out */
 /* The caller's.  Fails the test if the text makes no valid object. */
 struct buf *object_of(const char *text);
 
 #define assert_clock(c, text) ck_assert_str_eq(clock_text(c), text)
 #define assert_object(bytes, text) ck_assert_str_eq(object_text(bytes), text)
+#define assert_versions(bytes, text) ck_assert_str_eq(versions_text(bytes), text)
 
 #endif
