@@ -11,9 +11,10 @@
  * engine, so that they share its crash safety.
  *
  * A copy that may have lost events must not mint under its old actor (DESIGN
- * 7).  `clean` therefore holds the inode and the ctime of the lock file, which
- * no copy or restore of a directory preserves: a restored directory looks like
- * a crash, and a crash always takes a new incarnation.
+ * 7).  `clean` therefore holds inode, ctime and size of lock and data.db,
+ * which no copy or restore of files preserves: a restored directory looks like
+ * a crash, and a crash always takes a new incarnation.  What it cannot see is
+ * a whole file system or virtual machine put back to an earlier snapshot.
  */
 #ifndef DYN_DIR_H
 #define DYN_DIR_H

@@ -1,0 +1,705 @@
+/* The SQLite file under the engine. */
+#include "host/sqlfile.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+/* In the file's header: whose it is, and which format. */
+#define APPLICATION_ID 0x64796e31 /* "dyn1" */
+#define FORMAT 1
+/* Somebody may look into the file with another program: wait, do not fail. */
+#define BUSY_MS 2000
+
+static const char *const create_sql =
+    "CREATE TABLE journal (seq INTEGER PRIMARY KEY, batch BLOB NOT NULL);"
+    "CREATE TABLE rows_0 (id BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE rows_1 (id BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE rows_2 (id BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE total (rows INTEGER NOT NULL, bytes INTEGER NOT NULL,"
+    " bump INTEGER NOT NULL);"
+    "INSERT INTO total VALUES (0, 0, 0);";
+
+/* Those before SQLF_PUT have no space. */
+static const char *const statement_sql[SQLF_PUT] = {
+	[SQLF_BEGIN] = "BEGIN IMMEDIATE",
+	[SQLF_COMMIT] = "COMMIT",
+	[SQLF_ROLLBACK] = "ROLLBACK",
+	[SQLF_APPEND] = "INSERT INTO journal (seq, batch) VALUES (?1, ?2)",
+	[SQLF_TRIM] = "DELETE FROM journal WHERE seq <= ?1",
+	[SQLF_TOTAL] = "UPDATE total SET rows = ?1, bytes = ?2",
+	[SQLF_BUMP] = "UPDATE total SET bump = bump + 1",
+	[SQLF_LENGTH] = "SELECT length(value) FROM rows_0 WHERE id = ?1",
+};
+
+/* ------------------------------------------------------------------ errors */
+
+static bool
+no_space(int errnum)
+{
+	return errnum == ENOSPC || errnum == EDQUOT || errnum == EFBIG;
+}
+
+static int
+code_of(int rc, int errnum)
+{
+	switch (rc & 0xff) {
+	case SQLITE_OK:
+	case SQLITE_ROW:
+	case SQLITE_DONE:
+		return 0;
+	case SQLITE_NOMEM:
+		return DYN_ENOMEM;
+	case SQLITE_FULL:
+		return DYN_EFULL;
+	case SQLITE_TOOBIG:
+		return DYN_ETOOBIG;
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return DYN_ELOCKED;
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+	case SQLITE_SCHEMA:
+	case SQLITE_ERROR: /* our SQL is right, so the tables are not ours */
+		return DYN_ECORRUPT;
+	case SQLITE_READONLY:
+		return rc == SQLITE_READONLY_DBMOVED ? DYN_EIO : DYN_EREADONLY;
+	case SQLITE_PERM:
+		return DYN_EREADONLY;
+	case SQLITE_CANTOPEN:
+		if (no_space(errnum))
+			return DYN_EFULL;
+		return errnum == EROFS || errnum == EACCES ? DYN_EREADONLY : DYN_EIO;
+	default:
+		break;
+	}
+	if (rc == SQLITE_IOERR_NOMEM)
+		return DYN_ENOMEM;
+	if (rc == SQLITE_IOERR_CORRUPTFS)
+		return DYN_ECORRUPT;
+	if (rc == SQLITE_IOERR_WRITE && no_space(errnum))
+		return DYN_EFULL;
+	return DYN_EIO;
+}
+
+/* After these nobody knows what is on the disk. */
+static bool
+is_fatal(int rc)
+{
+	return rc == SQLITE_IOERR || rc == SQLITE_IOERR_WRITE || rc == SQLITE_IOERR_FSYNC ||
+	    rc == SQLITE_IOERR_DIR_FSYNC || rc == SQLITE_IOERR_TRUNCATE;
+}
+
+/* The code for what SQLite said while writing. */
+static int
+judge(struct sqlfile *f, int rc)
+{
+	int code = code_of(rc, rc != SQLITE_OK ? sqlite3_system_errno(f->db) : 0);
+
+	if (code == DYN_EIO && is_fatal(rc))
+		f->failed = DYN_EIO;
+	return code;
+}
+
+static int
+explain(struct sqlfile *f, int code, struct dyn_error *error)
+{
+	return error_set(error, code, "%s: %s", f->path,
+	    f->db != NULL && sqlite3_errcode(f->db) != SQLITE_OK ? sqlite3_errmsg(f->db)
+								 : dyn_strerror(code));
+}
+
+/* -------------------------------------------------------------- statements */
+
+static int
+bind_bytes(sqlite3_stmt *s, int i, struct dyn_slice bytes)
+{
+	/* A NULL pointer would be SQL's NULL. */
+	return sqlite3_bind_blob64(s, i, bytes.len > 0 ? bytes.data : "", bytes.len,
+	    SQLITE_STATIC);
+}
+
+static struct dyn_slice
+column_bytes(sqlite3_stmt *s, int i)
+{
+	const void *data = sqlite3_column_blob(s, i);
+	int len = sqlite3_column_bytes(s, i);
+
+	return slice(data != NULL ? data : "", data != NULL ? (size_t)len : 0);
+}
+
+/* Run a statement that yields nothing; SQLite's code. */
+static int
+run(struct sqlfile *f, int which)
+{
+	sqlite3_stmt *s = f->statements[which];
+	int rc = sqlite3_step(s);
+
+	if (rc == SQLITE_DONE || rc == SQLITE_ROW)
+		rc = SQLITE_OK;
+	sqlite3_reset(s);
+	return rc;
+}
+
+/* The number a statement yields first. */
+static int
+query_number(sqlite3 *db, const char *sql, int64_t *out)
+{
+	sqlite3_stmt *s = NULL;
+	int rc;
+
+	*out = 0;
+	rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(s);
+	if (rc == SQLITE_ROW)
+		*out = sqlite3_column_int64(s, 0);
+	sqlite3_finalize(s);
+	return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static int
+prepare(struct sqlfile *f, int which, const char *sql)
+{
+	return sqlite3_prepare_v3(f->db, sql, -1, SQLITE_PREPARE_PERSISTENT,
+	    &f->statements[which], NULL);
+}
+
+static int
+prepare_all(struct sqlfile *f)
+{
+	char sql[96];
+	int rc = SQLITE_OK;
+
+	for (int i = 0; i < SQLF_PUT && rc == SQLITE_OK; i++)
+		rc = prepare(f, i, statement_sql[i]);
+	for (int space = 0; space < DYN_SPACE_COUNT && rc == SQLITE_OK; space++) {
+		snprintf(sql, sizeof(sql), "REPLACE INTO rows_%d (id, value) VALUES (?1, ?2)", space);
+		rc = prepare(f, SQLF_PUT + space, sql);
+		if (rc != SQLITE_OK)
+			break;
+		snprintf(sql, sizeof(sql), "DELETE FROM rows_%d WHERE id = ?1", space);
+		rc = prepare(f, SQLF_REMOVE + space, sql);
+	}
+	return rc;
+}
+
+/* ---------------------------------------------------------- open and close */
+
+static int
+count_wal(void *arg, sqlite3 *db, const char *name, int pages)
+{
+	struct sqlfile *f = arg;
+
+	(void)db;
+	(void)name;
+	f->wal_pages = pages;
+	if (pages < f->wal_done)
+		f->wal_done = 0; /* it began from the start again */
+	return SQLITE_OK;
+}
+
+/* Is it ours, or empty (*fresh)? */
+static int
+check_format(struct sqlfile *f, bool *fresh, struct dyn_error *error)
+{
+	int64_t application, format, tables;
+	int rc;
+
+	*fresh = false;
+	if (sqlite3_db_readonly(f->db, "main") == 1)
+		return error_set(error, DYN_EREADONLY, "%s cannot be written", f->path);
+	rc = query_number(f->db, "PRAGMA application_id", &application);
+	if (rc == SQLITE_OK)
+		rc = query_number(f->db, "PRAGMA user_version", &format);
+	if (rc == SQLITE_OK)
+		rc = query_number(f->db, "SELECT count(*) FROM sqlite_master", &tables);
+	if (rc != SQLITE_OK)
+		return explain(f, judge(f, rc), error);
+	if (application == 0 && format == 0 && tables == 0) {
+		*fresh = true;
+		return 0;
+	}
+	if (application != APPLICATION_ID)
+		return error_set(error, DYN_ECORRUPT,
+		    "%s is an SQLite file of another program", f->path);
+	if (format > FORMAT)
+		return error_set(error, DYN_EVERSION,
+		    "%s has format %lld, this libdyn knows up to %d", f->path,
+		    (long long)format, FORMAT);
+	if (format < 1)
+		return error_set(error, DYN_ECORRUPT, "%s has no format number", f->path);
+	return 0;
+}
+
+static int
+set_up(struct sqlfile *f)
+{
+	/* page_size counts only for a new file.  The cache holds the inner
+	 * pages and the transaction under way; leaves are rarely met twice. */
+	static const char *const pragmas =
+	    "PRAGMA page_size = 4096; PRAGMA auto_vacuum = NONE;"
+	    "PRAGMA mmap_size = 0; PRAGMA cache_size = -8192;"
+	    "PRAGMA secure_delete = OFF; PRAGMA cell_size_check = ON;"
+	    "PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;"
+	    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
+	int rc;
+
+	rc = sqlite3_exec(f->db, pragmas, NULL, NULL, NULL);
+	if (rc != SQLITE_OK)
+		return rc;
+	f->full = true;
+	/* Takes the place of the automatic checkpoint. */
+	sqlite3_wal_hook(f->db, count_wal, f);
+	return SQLITE_OK;
+}
+
+static int
+create_tables(struct sqlfile *f)
+{
+	char sql[128];
+	int rc;
+
+	snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %d;",
+	    APPLICATION_ID, FORMAT);
+	rc = sqlite3_exec(f->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(f->db, create_sql, NULL, NULL, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(f->db, sql, NULL, NULL, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(f->db, "COMMIT", NULL, NULL, NULL);
+	return rc;
+}
+
+/* Touch both ends of each table: finds most files that were cut short. */
+static int
+look_around(struct sqlfile *f)
+{
+	static const char *const sql[] = {
+		"SELECT length(min(id)) FROM rows_0", "SELECT length(max(id)) FROM rows_0",
+		"SELECT length(min(id)) FROM rows_1", "SELECT length(max(id)) FROM rows_1",
+		"SELECT length(min(id)) FROM rows_2", "SELECT length(max(id)) FROM rows_2",
+		"SELECT min(seq) FROM journal", "SELECT max(seq) FROM journal",
+	};
+	int64_t ignored;
+	int rc = SQLITE_OK;
+
+	for (size_t i = 0; i < ARRAY_LEN(sql) && rc == SQLITE_OK; i++)
+		rc = query_number(f->db, sql[i], &ignored);
+	return rc;
+}
+
+static int
+open_db(const char *path, int flags, sqlite3 **db)
+{
+	int rc;
+
+	*db = NULL;
+	/* NOMUTEX: each connection is used by one thread at a time. */
+	rc = sqlite3_open_v2(path, db, flags | SQLITE_OPEN_NOMUTEX, NULL);
+	if (*db == NULL)
+		return SQLITE_NOMEM;
+	sqlite3_extended_result_codes(*db, 1);
+	sqlite3_busy_timeout(*db, BUSY_MS);
+	return rc;
+}
+
+int
+sqlfile_open(struct sqlfile *f, const char *path, struct dyn_error *error)
+{
+	bool fresh = false;
+	int rc, code;
+
+	memset(f, 0, sizeof(*f));
+	f->path = mem_strdup(path);
+	if (f->path == NULL)
+		return error_set(error, DYN_ENOMEM, "%s", dyn_strerror(DYN_ENOMEM));
+	rc = open_db(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &f->db);
+	if (rc != SQLITE_OK)
+		goto fail;
+	code = check_format(f, &fresh, error);
+	if (code != 0)
+		goto out;
+	rc = set_up(f);
+	if (rc == SQLITE_OK && fresh)
+		rc = create_tables(f);
+	if (rc == SQLITE_OK)
+		rc = look_around(f);
+	if (rc == SQLITE_OK)
+		rc = prepare_all(f);
+	if (rc == SQLITE_OK) /* what a crash left in the log */
+		rc = sqlite3_wal_checkpoint_v2(f->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	if (rc == SQLITE_OK)
+		return 0;
+fail:
+	code = f->db != NULL ? explain(f, judge(f, rc), error)
+			     : error_set(error, DYN_ENOMEM, "%s: out of memory", path);
+	DYN_ASSERT(code != 0);
+out:
+	(void)sqlfile_close(f);
+	return code;
+}
+
+int
+sqlfile_close(struct sqlfile *f)
+{
+	int code = f->failed;
+
+	if (f->db != NULL && code == 0 && f->unsynced)
+		code = sqlfile_sync(f);
+	for (int i = 0; i < SQLF_COUNT; i++)
+		sqlite3_finalize(f->statements[i]);
+	/* A disk that failed gets no last checkpoint: the log is the truth. */
+	if (f->db != NULL && f->failed != 0)
+		sqlite3_db_config(f->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	if (f->db != NULL && sqlite3_close(f->db) != SQLITE_OK)
+		code = code != 0 ? code : DYN_EIO;
+	mem_free(f->path);
+	memset(f, 0, sizeof(*f));
+	return code;
+}
+
+int
+sqlfile_replay(struct sqlfile *f, sqlfile_visit *visit, void *arg)
+{
+	sqlite3_stmt *s = NULL;
+	int rc, code = 0;
+
+	rc = sqlite3_prepare_v2(f->db, "SELECT seq, batch FROM journal ORDER BY seq", -1, &s, NULL);
+	if (rc != SQLITE_OK)
+		return judge(f, rc);
+	while (code == 0 && (rc = sqlite3_step(s)) == SQLITE_ROW)
+		code = visit(arg, sqlite3_column_int64(s, 0), column_bytes(s, 1));
+	if (code == 0)
+		code = judge(f, rc);
+	sqlite3_finalize(s);
+	return code;
+}
+
+int
+sqlfile_read_total(struct sqlfile *f, struct sqlfile_total *total)
+{
+	int64_t rows, bytes;
+	int rc;
+
+	rc = query_number(f->db, "SELECT rows FROM total", &rows);
+	if (rc == SQLITE_OK)
+		rc = query_number(f->db, "SELECT bytes FROM total", &bytes);
+	if (rc != SQLITE_OK)
+		return judge(f, rc);
+	total->rows = (uint64_t)rows;
+	total->bytes = (uint64_t)bytes;
+	return 0;
+}
+
+/* ------------------------------------------------------------ transactions */
+
+static int
+set_synced(struct sqlfile *f, bool synced)
+{
+	int rc;
+
+	if (f->full == synced)
+		return SQLITE_OK;
+	rc = sqlite3_exec(f->db,
+	    synced ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL", NULL, NULL, NULL);
+	if (rc == SQLITE_OK)
+		f->full = synced;
+	return rc;
+}
+
+static int
+start(struct sqlfile *f, bool synced)
+{
+	int rc;
+
+	if (f->failed != 0)
+		return f->failed;
+	rc = set_synced(f, synced);
+	if (rc == SQLITE_OK)
+		rc = run(f, SQLF_BEGIN);
+	return judge(f, rc);
+}
+
+int
+sqlfile_commit(struct sqlfile *f)
+{
+	int rc = run(f, SQLF_COMMIT);
+
+	if (rc == SQLITE_OK) {
+		f->unsynced = !f->full;
+		return 0;
+	}
+	/* Its record may be complete in the log, though SQLite does not count
+	 * it: a restart would find it.  See settle(). */
+	if (rc != SQLITE_BUSY)
+		f->doubt = true;
+	return judge(f, rc);
+}
+
+void
+sqlfile_abort(struct sqlfile *f)
+{
+	if (sqlite3_get_autocommit(f->db))
+		return; /* SQLite rolled back by itself */
+	(void)run(f, SQLF_ROLLBACK);
+	if (!sqlite3_get_autocommit(f->db))
+		f->failed = DYN_EIO;
+}
+
+/* A transaction that changes nothing but writes a page and syncs the log. */
+static int
+write_bump(struct sqlfile *f)
+{
+	int code;
+
+	code = start(f, true);
+	if (code != 0)
+		return code;
+	code = judge(f, run(f, SQLF_BUMP));
+	if (code == 0)
+		code = sqlfile_commit(f);
+	if (code != 0)
+		sqlfile_abort(f);
+	return code;
+}
+
+/*
+ * After a failed commit: write another in its place, which ends the doubt.
+ * What the failed one left in the log is overwritten, and what is left behind
+ * that does not continue the new record's check sum.
+ */
+static int
+settle(struct sqlfile *f)
+{
+	int code;
+
+	if (!f->doubt || f->failed != 0)
+		return f->failed;
+	code = write_bump(f);
+	if (code == 0)
+		f->doubt = false;
+	return code;
+}
+
+int
+sqlfile_begin(struct sqlfile *f, bool synced)
+{
+	int code;
+
+	code = settle(f);
+	return code != 0 ? code : start(f, synced);
+}
+
+int
+sqlfile_sync(struct sqlfile *f)
+{
+	int code;
+
+	code = settle(f);
+	if (code != 0 || !f->unsynced)
+		return code;
+	return write_bump(f);
+}
+
+int
+sqlfile_append(struct sqlfile *f, int64_t seq, struct dyn_slice batch)
+{
+	sqlite3_stmt *s = f->statements[SQLF_APPEND];
+	int rc;
+
+	rc = sqlite3_bind_int64(s, 1, seq);
+	if (rc == SQLITE_OK)
+		rc = bind_bytes(s, 2, batch);
+	if (rc == SQLITE_OK)
+		rc = run(f, SQLF_APPEND);
+	return judge(f, rc);
+}
+
+int
+sqlfile_trim(struct sqlfile *f, int64_t last_seq)
+{
+	int rc;
+
+	rc = sqlite3_bind_int64(f->statements[SQLF_TRIM], 1, last_seq);
+	if (rc == SQLITE_OK)
+		rc = run(f, SQLF_TRIM);
+	return judge(f, rc);
+}
+
+/* How the row that is there counts. */
+static int
+old_length(struct sqlfile *f, struct dyn_slice id, struct sqlfile_total *old)
+{
+	sqlite3_stmt *s = f->statements[SQLF_LENGTH];
+	int rc;
+
+	old->rows = old->bytes = 0;
+	rc = bind_bytes(s, 1, id);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(s);
+	if (rc == SQLITE_ROW) {
+		old->rows = 1;
+		old->bytes = id.len + (uint64_t)sqlite3_column_int64(s, 0);
+	}
+	sqlite3_reset(s);
+	return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+int
+sqlfile_fold(struct sqlfile *f, enum dyn_space space, struct dyn_slice id, struct dyn_slice value,
+    struct sqlfile_total *total)
+{
+	bool put = value.data != NULL;
+	int which = (put ? SQLF_PUT : SQLF_REMOVE) + (int)space, rc = SQLITE_OK;
+	struct sqlfile_total old = { 0, 0 };
+
+	if (space == DYN_SPACE_DATA)
+		rc = old_length(f, id, &old);
+	if (rc == SQLITE_OK)
+		rc = bind_bytes(f->statements[which], 1, id);
+	if (rc == SQLITE_OK && put)
+		rc = bind_bytes(f->statements[which], 2, value);
+	if (rc == SQLITE_OK)
+		rc = run(f, which);
+	if (rc == SQLITE_OK && space == DYN_SPACE_DATA) {
+		total->rows += (put ? 1 : 0) - old.rows;
+		total->bytes += (put ? id.len + value.len : 0) - old.bytes;
+	}
+	return judge(f, rc);
+}
+
+int
+sqlfile_write_total(struct sqlfile *f, const struct sqlfile_total *total)
+{
+	sqlite3_stmt *s = f->statements[SQLF_TOTAL];
+	int rc;
+
+	rc = sqlite3_bind_int64(s, 1, (int64_t)total->rows);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_bind_int64(s, 2, (int64_t)total->bytes);
+	if (rc == SQLITE_OK)
+		rc = run(f, SQLF_TOTAL);
+	return judge(f, rc);
+}
+
+void
+sqlfile_checkpoint(struct sqlfile *f)
+{
+	int rc;
+
+	if (f->failed != 0)
+		return;
+	rc = sqlite3_wal_checkpoint_v2(f->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	/* Where readers hold it back the rest waits for the next time. */
+	f->wal_done = f->wal_pages;
+	(void)judge(f, rc);
+}
+
+/* ----------------------------------------------------------------- reading */
+
+static int
+reader_code(struct reader *r, int rc)
+{
+	return code_of(rc, sqlite3_system_errno(r->db));
+}
+
+int
+reader_open(struct reader **out, const char *path)
+{
+	struct reader *r;
+	char sql[64];
+	int rc, code;
+
+	*out = NULL;
+	r = mem_zalloc(sizeof(*r));
+	if (r == NULL)
+		return DYN_ENOMEM;
+	rc = open_db(path, SQLITE_OPEN_READONLY, &r->db);
+	if (r->db == NULL) {
+		mem_free(r);
+		return DYN_ENOMEM;
+	}
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(r->db, "PRAGMA mmap_size = 0; PRAGMA cache_size = -1024;"
+		    "PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF",
+		    NULL, NULL, NULL);
+	for (int i = 0; i < DYN_SPACE_COUNT && rc == SQLITE_OK; i++) {
+		snprintf(sql, sizeof(sql), "SELECT value FROM rows_%d WHERE id = ?1", i);
+		rc = sqlite3_prepare_v3(r->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &r->get[i], NULL);
+	}
+	if (rc != SQLITE_OK) {
+		code = reader_code(r, rc);
+		reader_close(r);
+		return code;
+	}
+	*out = r;
+	return 0;
+}
+
+void
+reader_close(struct reader *r)
+{
+	for (int i = 0; i < DYN_SPACE_COUNT; i++)
+		sqlite3_finalize(r->get[i]);
+	(void)sqlite3_close(r->db);
+	mem_free(r);
+}
+
+int
+reader_get(struct reader *r, enum dyn_space space, struct dyn_slice id, struct dyn_buffer *out)
+{
+	sqlite3_stmt *s = r->get[space];
+	struct dyn_slice value;
+	int rc, code;
+
+	rc = bind_bytes(s, 1, id);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(s);
+	if (rc == SQLITE_ROW) {
+		value = column_bytes(s, 0);
+		code = sqlite3_errcode(r->db) == SQLITE_NOMEM ? DYN_ENOMEM
+		    : dyn_buffer_append(out, value.data, value.len);
+	} else {
+		code = rc == SQLITE_DONE ? DYN_ENOTFOUND : reader_code(r, rc);
+	}
+	sqlite3_reset(s);
+	return code;
+}
+
+int
+walk_open(struct walk *w, struct reader *r, enum dyn_space space, struct dyn_slice after)
+{
+	char sql[96];
+	int rc;
+
+	memset(w, 0, sizeof(*w));
+	snprintf(sql, sizeof(sql), "SELECT id, value FROM rows_%d %s ORDER BY id", (int)space,
+	    after.data != NULL ? "WHERE id > ?1" : "");
+	rc = sqlite3_prepare_v2(r->db, sql, -1, &w->statement, NULL);
+	if (rc == SQLITE_OK && after.data != NULL)
+		rc = bind_bytes(w->statement, 1, after);
+	return reader_code(r, rc);
+}
+
+int
+walk_step(struct walk *w)
+{
+	sqlite3 *db = sqlite3_db_handle(w->statement);
+	int rc = sqlite3_step(w->statement);
+
+	if (rc == SQLITE_ROW) {
+		w->id = column_bytes(w->statement, 0);
+		w->value = column_bytes(w->statement, 1);
+		return sqlite3_errcode(db) == SQLITE_NOMEM ? DYN_ENOMEM : 0;
+	}
+	w->end = true;
+	return rc == SQLITE_DONE ? 0 : code_of(rc, sqlite3_system_errno(db));
+}
+
+void
+walk_close(struct walk *w)
+{
+	sqlite3_finalize(w->statement);
+	w->statement = NULL;
+}
