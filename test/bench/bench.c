@@ -20,7 +20,6 @@
 #include <dyn.h>
 #include <getopt.h>
 #include <libgen.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,14 +38,6 @@ struct settings {
 	unsigned runs, ms, keys, sizes_used, who_used;
 	const char *dir;
 };
-
-static void
-stop(int sig)
-{
-	(void)sig;
-	/* Reads and waits end with an error or with the death of the children,
-	 * which got the signal too; then die() cleans up. */
-}
 
 static void
 raw_limits(const struct settings *s, struct run *r)
@@ -142,8 +133,8 @@ read_options(struct settings *s, int argc, char **argv)
 		} else if (c == 'd') {
 			s->dir = optarg;
 		} else {
-			die("usage: bench [--quick] [--raw] [--runs N] [--ms N] [--keys N] "
-			    "[--dir DIR]");
+			die("usage: bench [--quick] [--raw] [--runs N] [--ms N]"
+			    " [--keys N] [--dir DIR]");
 		}
 	}
 	if (optind != argc)
@@ -157,13 +148,13 @@ print_head(const struct settings *s)
 	struct statfs fs;
 
 	uname(&u);
-	printf("libdyn %s: N=3 R=2 W=2, writes on disk, %u keys, %u ms a phase, medians of %u\n",
-	    dyn_version(), s->keys, s->ms, s->runs);
-	printf("%s %s %s, %ld cores; all processes share them\n", u.sysname, u.release, u.machine,
-	    sysconf(_SC_NPROCESSORS_ONLN));
+	printf("libdyn %s: N=3 R=2 W=2, writes on disk, %u keys, %u ms a phase, ",
+	    dyn_version(), s->keys, s->ms);
+	printf("medians of %u\n", s->runs);
+	printf("%s %s %s, %ld cores; all processes share them\n", u.sysname, u.release,
+	    u.machine, sysconf(_SC_NPROCESSORS_ONLN));
 	if (statfs(s->dir, &fs) == 0 && fs.f_type == TMPFS)
-		printf("NOTE: %s is in memory, so that syncs cost nothing; choose another --dir\n",
-		    s->dir);
+		printf("NOTE: %s is in memory: syncs cost nothing there\n", s->dir);
 }
 
 static bool
@@ -181,16 +172,12 @@ any_failed(const struct run *r)
 int
 main(int argc, char **argv)
 {
-	struct settings s = {.runs = 3, .ms = 2000, .keys = 20000, .sizes_used = SIZES,
-	    .who_used = WHO_COUNT, .dir = dirname(strdup(argv[0]))};
-	struct sigaction action = {.sa_handler = stop};
+	struct settings s = {3, 2000, 20000, SIZES, WHO_COUNT, dirname(argv[0])};
 	struct run *runs, medians;
 	unsigned i, size, who;
 
 	read_options(&s, argc, argv);
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	signal(SIGPIPE, SIG_IGN);
+	herd_signals();
 	runs = calloc(s.runs, sizeof(*runs));
 	if (runs == NULL)
 		die("out of memory");

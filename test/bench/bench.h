@@ -43,6 +43,8 @@ struct proc *herd_add(struct herd *, herd_body *, const void *arg);
 /* End the orders of each, the last first, and wait for it.  False if one of
  * them failed. */
 bool herd_end(struct herd *);
+/* SIGINT and SIGTERM make the next answer of a process fail. */
+void herd_signals(void);
 /* CPU time of all of them so far, ns. */
 uint64_t herd_cpu(const struct herd *);
 /* Wait until they do nothing, at most so long. */
@@ -88,9 +90,9 @@ enum op { OP_PUT, OP_GET, OP_COUNT };
 struct job {
 	enum op op;
 	unsigned in_flight;
-	unsigned ms;        /* how long; 0 = once over all keys */
+	unsigned ms; /* how long; 0 = once over all keys */
 	unsigned keys;
-	unsigned size;      /* of a value */
+	unsigned size; /* of a value */
 };
 
 struct outcome {

@@ -26,7 +26,7 @@
 /* ---------------------------------------------------------------- processes */
 
 struct member_config {
-	unsigned number;    /* of the peer, from 0 */
+	unsigned number; /* of the peer, from 0 */
 	bool client;
 	char seeds[3 * DYN_ADDRESS_MAX];
 };
@@ -73,7 +73,8 @@ member_open(dyn_node **node, struct member_config *c, struct ready *ready)
 	ready->rc = dyn_open(node, &o, &error);
 	snprintf(ready->text, sizeof(ready->text), "%s", error.text);
 	if (ready->rc == 0)
-		snprintf(ready->address, sizeof(ready->address), "%s", dyn_address(*node));
+		snprintf(
+		    ready->address, sizeof(ready->address), "%s", dyn_address(*node));
 	return ready->rc;
 }
 

@@ -29,6 +29,10 @@ static struct {
 	pid_t owner;
 } scratch;
 
+/* The herd that lives: ended with the main process, however that ends. */
+static struct herd *living;
+static volatile sig_atomic_t stopped;
+
 static void
 print(const char *fmt, va_list ap)
 {
@@ -84,8 +88,13 @@ remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
 static void
 remove_scratch(void)
 {
-	if (scratch.owner == getpid())
-		nftw(scratch.path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	if (scratch.owner != getpid())
+		return;
+	for (size_t i = 0; living != NULL && i < living->count; i++) {
+		kill(living->list[i].pid, SIGKILL);
+		waitpid(living->list[i].pid, NULL, 0);
+	}
+	nftw(scratch.path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 const char *
@@ -112,10 +121,28 @@ scratch_drop(const char *name)
 {
 	char path[600];
 
-	nftw(scratch_path(path, sizeof(path), name), remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	nftw(
+	    scratch_path(path, sizeof(path), name), remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 /* ---------------------------------------------------------------- processes */
+
+static void
+stop(int sig)
+{
+	(void)sig;
+	stopped = 1;
+}
+
+void
+herd_signals(void)
+{
+	struct sigaction action = {.sa_handler = stop};
+
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
 
 /* In the child: only its own pipes, default signals, and death with the
  * parent. */
@@ -160,6 +187,7 @@ herd_add(struct herd *h, herd_body *body, const void *arg)
 	p->to = orders[1];
 	p->from = answers[0];
 	h->count++;
+	living = h;
 	return p;
 }
 
@@ -179,6 +207,7 @@ herd_end(struct herd *h)
 		close(h->list[i].from);
 	}
 	h->count = 0;
+	living = NULL;
 	return good;
 }
 
@@ -262,7 +291,7 @@ read_all(int fd, void *to, size_t len)
 	ssize_t n;
 
 	while (len > 0) {
-		n = read(fd, p, len);
+		n = stopped ? 0 : read(fd, p, len);
 		if (n == 0 || (n < 0 && errno != EINTR))
 			return false;
 		if (n > 0) {
@@ -364,13 +393,14 @@ herd_work(struct herd *h, const struct job *job, struct outcome *out)
 	cpu = herd_cpu(h);
 	if (!write_all(generator->to, job, sizeof(*job)) ||
 	    !read_all(generator->from, out, sizeof(*out)))
-		die("the load generator is gone");
+		die(stopped ? "stopped" : "the load generator is gone");
 	herd_settle(h, 3000);
 	cpu = herd_cpu(h) - cpu;
 	out->cpu_us = out->count > 0 ? (double)cpu / 1000 / (double)out->count : 0;
 	out->peak_mib = (double)herd_peak_kib(h) / 1024;
 	if (out->failed > 0)
-		say("%llu requests failed: %s", (unsigned long long)out->failed, out->why);
+		say("%llu requests failed: %s", (unsigned long long)out->failed,
+		    out->why);
 }
 
 void

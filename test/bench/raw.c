@@ -26,8 +26,8 @@
 
 #define SERVERS 3
 #define BUFFER (1 << 20)
-#define LAG_MAX 8192      /* requests that the slowest server may be behind */
-#define TABLE 65536       /* of requests; above what can be in flight, and lag */
+#define LAG_MAX 8192 /* requests that the slowest server may be behind */
+#define TABLE 65536  /* of requests; above what can be in flight, and lag */
 
 /* A request, then `len` bytes of value; an answer is the same head. */
 struct head {
@@ -48,7 +48,8 @@ raw_sync(bool preallocated, unsigned ms, struct sync_outcome *out)
 	int fd;
 
 	memset(data, 'x', sizeof(data));
-	fd = open(scratch_path(path, sizeof(path), "sync"), O_CREAT | O_TRUNC | O_RDWR, 0600);
+	fd = open(
+	    scratch_path(path, sizeof(path), "sync"), O_CREAT | O_TRUNC | O_RDWR, 0600);
 	if (fd < 0)
 		die("%s: %s", path, strerror(errno));
 	for (at = 0; preallocated && at < length; at += block)
@@ -58,7 +59,8 @@ raw_sync(bool preallocated, unsigned ms, struct sync_outcome *out)
 	end = now_ns() + ms * 1000000ull;
 	for (at = 0; now_ns() < end && at < length; at += block) {
 		start = now_ns();
-		if (pwrite(fd, data, block, (off_t)at) != (ssize_t)block || fdatasync(fd) != 0)
+		if (pwrite(fd, data, block, (off_t)at) != (ssize_t)block ||
+		    fdatasync(fd) != 0)
 			die("%s: %s", path, strerror(errno));
 		samples_add(&s, now_ns() - start);
 	}
@@ -107,11 +109,14 @@ journal_open(struct journal *j, const char *name)
 	char path[600];
 
 	check(j, sqlite3_open(scratch_path(path, sizeof(path), name), &j->db), SQLITE_OK);
-	check(j, sqlite3_exec(j->db,
-	    "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-	    "PRAGMA wal_autocheckpoint=4000;"
-	    "CREATE TABLE j(id INTEGER PRIMARY KEY, name BLOB, value BLOB)",
-	    NULL, NULL, NULL), SQLITE_OK);
+	check(j,
+	    sqlite3_exec(j->db,
+		"PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA "
+		"synchronous=FULL;"
+		"PRAGMA wal_autocheckpoint=4000;"
+		"CREATE TABLE j(id INTEGER PRIMARY KEY, name BLOB, value BLOB)",
+		NULL, NULL, NULL),
+	    SQLITE_OK);
 	j->begin = prepare(j, "BEGIN");
 	j->commit = prepare(j, "COMMIT");
 	j->put = prepare(j, "INSERT INTO j(name, value) VALUES(?, ?)");
@@ -524,8 +529,8 @@ raw_ring_start(struct herd *h, unsigned servers, unsigned need, bool stores)
 
 	for (; server.number < servers; server.number++) {
 		p = herd_add(h, server_body, &server);
-		if (!read_all(p->from, &client.server[server.number],
-		    sizeof(client.server[0])))
+		if (!read_all(
+			p->from, &client.server[server.number], sizeof(client.server[0])))
 			die("a server did not start");
 	}
 	herd_add(h, client_body, &client);
