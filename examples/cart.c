@@ -1,34 +1,37 @@
 /*
- * The shopping cart of the Dynamo paper (sections 1 and 4.4): the example to
- * read first.  Three peers form a ring inside this process.  A phone and a
- * laptop change one cart at the same time; both changes are accepted, and the
- * merge callback makes one cart of the two.
+ * The shopping cart of the Dynamo paper (sections 1 and 4.4): to be read first.
+ * Three peers form a ring inside this process.  A phone and a laptop change one
+ * cart at the same time; both are accepted, and the merge callback makes one.
  *
  * The paper unites the items, and admits that removed ones come back.  Here
- * they do not.  A line of a cart says who added and removed an item how often:
- * "book@phone 2 1".  Only the phone raises the counters of its lines, so the
- * larger number is always the later one, and merging is taking the larger.
- * What was removed stays as a line whose two counters are equal.
+ * they do not: "book@phone 2 1" says that the phone added two books and removed
+ * one.  Only the phone raises the counters of its lines, so the larger number
+ * is the later one, and merging is taking the larger.  What was removed stays,
+ * as a line whose counters are equal.
  */
 #include <dyn.h>
+#include <err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PEERS 3
-#define LINES_MAX 100
+enum { PEERS = 3, LINES_MAX = 100 };
 #define LARGER(a, b) ((a) > (b) ? (a) : (b))
 
-struct line { char name[48]; unsigned added, removed; };
-struct cart { struct line lines[LINES_MAX]; size_t count; };
+struct line {
+	char name[48];
+	unsigned added, removed;
+};
+struct cart {
+	struct line lines[LINES_MAX];
+	size_t count;
+};
 
 static void
 check(int good, const char *what)
 {
-	if (good)
-		return;
-	fprintf(stderr, "cart: not as it should be: %s\n", what);
-	exit(1);
+	if (!good)
+		errx(1, "not as it should be: %s", what);
 }
 
 /* Append the lines of a stored cart. */
@@ -55,8 +58,7 @@ by_name(const void *a, const void *b)
 	return strcmp(((const struct line *)a)->name, ((const struct line *)b)->name);
 }
 
-/* The merge callback: libdyn calls it when a read finds siblings.  Sorting
- * makes its result independent of their order, as it has to be. */
+/* Called when a read finds siblings.  Sorted, their order does not matter. */
 static int
 merge(void *arg, struct dyn_slice key, const struct dyn_slice *values, size_t count,
     struct dyn_buffer *out)
@@ -102,9 +104,8 @@ show(dyn_bucket *carts, const char *who, const char *expected)
 static void
 write_over(dyn_bucket *carts, dyn_result *r, struct dyn_slice value)
 {
-	const dyn_context *seen = r != NULL ? dyn_result_context(r) : NULL;
-
-	check(dyn_put(carts, dyn_str("anna"), seen, value, NULL, NULL) == 0, "a write");
+	check(!dyn_put(carts, dyn_str("anna"), dyn_result_context(r), value, NULL, NULL),
+	    "a write");
 	dyn_result_free(r);
 }
 
@@ -125,7 +126,7 @@ main(void)
 		check(dyn_open(&node[i], &o, &error) == 0, error.text);
 		check(!dyn_bucket_open(&carts[i], node[i], "carts", &how), "a bucket");
 	}
-	write_over(carts[0], NULL, dyn_str("book@phone 1 0\n"));
+	write_over(carts[0], show(carts[0], "phone", ""), dyn_str("book@phone 1 0\n"));
 
 	/* Both devices read the same cart, and write with what they have seen. */
 	phone = show(carts[0], "phone", "book@phone 1 0\n");

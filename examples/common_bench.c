@@ -23,8 +23,8 @@ struct run {
 	const struct bench_options *options;
 	struct bench_result *result;
 	unsigned char *value;
-	bool loading;            /* each key once, puts only */
-	atomic_uint next_key;    /* of loading */
+	bool loading;               /* each key once, puts only */
+	atomic_uint next_key;       /* of loading */
 	atomic_uint_least64_t done; /* calls that ended */
 	atomic_bool over;
 };
@@ -84,8 +84,8 @@ start(struct slot *s)
 		return dyn_get_async(run->bucket, dyn_str(s->key), &call, on_done, s);
 	/* A blind write of a load generator; an application has a context. */
 	call.flags |= DYN_OVERWRITE;
-	return dyn_put_async(run->bucket, dyn_str(s->key), NULL, value, &call, on_done,
-	    s);
+	return dyn_put_async(
+	    run->bucket, dyn_str(s->key), NULL, value, &call, on_done, s);
 }
 
 static void
@@ -207,8 +207,8 @@ drive(struct run *run, struct slot *slots, uint64_t limit_us)
 }
 
 int
-bench_run(dyn_bucket *bucket, const struct bench_options *options,
-    struct bench_result *result)
+bench_run(
+    dyn_bucket *bucket, const struct bench_options *options, struct bench_result *result)
 {
 	struct run run = {.bucket = bucket, .options = options, .result = result};
 	struct slot *slots = calloc(options->inflight, sizeof(*slots));

@@ -21,9 +21,9 @@ struct bench_options {
 };
 
 struct bench_result {
-	struct hist get, put; /* latencies of calls that succeeded */
-	uint64_t run_us;      /* how long the run took */
-	uint64_t load_us;     /* and the writes before it */
+	struct hist get, put;                  /* latencies of calls that succeeded */
+	uint64_t run_us;                       /* how long the run took */
+	uint64_t load_us;                      /* and the writes before it */
 	atomic_uint_least64_t failed, unknown; /* not applied; perhaps applied */
 	atomic_uint_least64_t busy;            /* refused by DYN_EBUSY, tried again */
 	atomic_uint_least64_t missing;         /* gets that found nothing */

@@ -9,8 +9,8 @@ const char *
 ctl_error_name(int code)
 {
 	switch (code) {
-#define X(name, number, text) \
-	case name:            \
+#define X(name, number, text)                                                            \
+	case name:                                                                       \
 		return #name;
 		DYN_ERRORS(X)
 #undef X

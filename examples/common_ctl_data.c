@@ -175,7 +175,8 @@ say_stored(const struct ctl *c, const char *key, const dyn_result *result)
 	}
 	ctl_short_id(r->coordinator, id);
 	printf("stored by %u owners and %u stand-ins on %u machines, %u on disk; "
-	    "coordinator %s\n", r->owners, r->standins, r->machines, r->on_disk, id);
+	       "coordinator %s\n",
+	    r->owners, r->standins, r->machines, r->on_disk, id);
 }
 
 /*

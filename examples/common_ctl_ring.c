@@ -224,7 +224,7 @@ static bool
 all_well(const struct ring_report *ring)
 {
 	return ring->count > 0 && ring->agreed == ring->count && ring->moving == 0 &&
-	    ring->under_replicated == 0 && ring->pending == 0;
+	       ring->under_replicated == 0 && ring->pending == 0;
 }
 
 static void
@@ -404,8 +404,9 @@ status_text(const struct ring_report *ring)
 	printf("health  %s: ", all_well(ring) ? "all is well" : "not all is well");
 	printf("%zu of %zu members answered, %u partitions under-replicated\n",
 	    ring->answered, ring->count, ring->under_replicated);
-	table_init(&t, "lllrrrrrrrl", "ID|ADDRESS|ZONE/MACHINE|WEIGHT|OWNS|PENDING|KEYS|BYTES|"
-				      "GET P99|PUT P99|STATE");
+	table_init(&t, "lllrrrrrrrl",
+	    "ID|ADDRESS|ZONE/MACHINE|WEIGHT|OWNS|PENDING|KEYS|"
+	    "BYTES|GET P99|PUT P99|STATE");
 	for (size_t i = 0; i < ring->count; i++)
 		node_row(&t, &ring->nodes[i]);
 	table_print(&t, stdout, "");
@@ -436,8 +437,8 @@ ctl_status(struct ctl *c)
 		n->member = &members[i];
 		n->status = (struct dyn_status)DYN_STATUS_INIT;
 		n->stats = (struct dyn_stats)DYN_STATS_INIT;
-		n->rc = dyn_member_status(c->node, members[i].id, c->options.timeout_ms,
-		    &n->status, &n->stats);
+		n->rc = dyn_member_status(
+		    c->node, members[i].id, c->options.timeout_ms, &n->status, &n->stats);
 	}
 	sum_up(&ring);
 	if (c->json)

@@ -11,7 +11,7 @@ enum { TABLE_COLUMNS = 16, TABLE_ROWS = 1024, TABLE_CELL = 72 };
 struct table {
 	char (*cells)[TABLE_COLUMNS][TABLE_CELL];
 	size_t rows, columns;
-	size_t at; /* the next cell of the last row */
+	size_t at;        /* the next cell of the last row */
 	const char *form; /* one letter a column: l left, r right */
 };
 

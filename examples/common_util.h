@@ -13,8 +13,8 @@
 uint64_t now_us(void);
 
 /* A decimal number from min to max, or end the program with status 1. */
-unsigned long number_arg(const char *option, const char *text, unsigned long min,
-    unsigned long max);
+unsigned long number_arg(
+    const char *option, const char *text, unsigned long min, unsigned long max);
 
 /* A dyn_log callback: "TIME LEVEL LINE" to stderr. */
 void log_line(void *arg, enum dyn_log_level level, const char *line);

@@ -14,49 +14,49 @@
 enum { SECONDS_MAX = 86400, SIZE_LIMIT = DYN_VALUE_LIMIT };
 
 static const struct option flags[] = {
-	{"blind", no_argument, NULL, 'B'},
-	{"bucket", required_argument, NULL, 'b'},
-	{"context", required_argument, NULL, 'c'},
-	{"help", no_argument, NULL, 'h'},
-	{"inflight", required_argument, NULL, 'i'},
-	{"json", no_argument, NULL, 'j'},
-	{"keys", required_argument, NULL, 'k'},
-	{"log-level", required_argument, NULL, 'v'},
-	{"lww", no_argument, NULL, 'l'},
-	{"mix", required_argument, NULL, 'm'},
-	{"r", required_argument, NULL, 'r'},
-	{"ring", required_argument, NULL, 'R'},
-	{"save-context", required_argument, NULL, 'S'},
-	{"seeds", required_argument, NULL, 's'},
-	{"size", required_argument, NULL, 'z'},
-	{"time", required_argument, NULL, 't'},
-	{"timeout", required_argument, NULL, 'T'},
-	{"tls-ca", required_argument, NULL, 'A'},
-	{"tls-cert", required_argument, NULL, 'C'},
-	{"tls-key", required_argument, NULL, 'K'},
-	{"version", no_argument, NULL, 'V'},
-	{"w", required_argument, NULL, 'w'},
-	{"workers", required_argument, NULL, 'W'},
-	{NULL, 0, NULL, 0},
+    {"blind", no_argument, NULL, 'B'},
+    {"bucket", required_argument, NULL, 'b'},
+    {"context", required_argument, NULL, 'c'},
+    {"help", no_argument, NULL, 'h'},
+    {"inflight", required_argument, NULL, 'i'},
+    {"json", no_argument, NULL, 'j'},
+    {"keys", required_argument, NULL, 'k'},
+    {"log-level", required_argument, NULL, 'v'},
+    {"lww", no_argument, NULL, 'l'},
+    {"mix", required_argument, NULL, 'm'},
+    {"r", required_argument, NULL, 'r'},
+    {"ring", required_argument, NULL, 'R'},
+    {"save-context", required_argument, NULL, 'S'},
+    {"seeds", required_argument, NULL, 's'},
+    {"size", required_argument, NULL, 'z'},
+    {"time", required_argument, NULL, 't'},
+    {"timeout", required_argument, NULL, 'T'},
+    {"tls-ca", required_argument, NULL, 'A'},
+    {"tls-cert", required_argument, NULL, 'C'},
+    {"tls-key", required_argument, NULL, 'K'},
+    {"version", no_argument, NULL, 'V'},
+    {"w", required_argument, NULL, 'w'},
+    {"workers", required_argument, NULL, 'W'},
+    {NULL, 0, NULL, 0},
 };
 
 static void
 usage(FILE *out)
 {
 	fputs("usage: dynctl [--seeds HOST:PORT,...] [--ring NAME] [--bucket NAME]\n"
-	    "              [--tls-ca FILE --tls-cert FILE --tls-key FILE]\n"
-	    "              [--timeout MS] [--r R] [--w W] [--lww] [--json] COMMAND\n"
-	    "  status                the ring and each of its members\n"
-	    "  members               the members as this client sees them\n"
-	    "  locate KEY            who stores the key\n"
-	    "  get KEY [--save-context FILE]\n"
-	    "  put KEY [VALUE|-] [--context FILE | --blind] [--save-context FILE]\n"
-	    "  del KEY [--context FILE]\n"
-	    "  bench [--inflight C] [--size BYTES] [--keys K] [--time SECONDS]\n"
-	    "        [--mix GETS:PUTS] [--workers T]\n"
-	    "Default: --seeds 127.0.0.1:7000 --ring dyn --bucket default.\n"
-	    "Ends with 0 done, 1 usage, 2 no ring, 3 no such key, 4 failed, 5 unknown\n"
-	    "outcome, 6 degraded ring.\n",
+	      "              [--tls-ca FILE --tls-cert FILE --tls-key FILE]\n"
+	      "              [--timeout MS] [--r R] [--w W] [--lww] [--json] COMMAND\n"
+	      "  status                the ring and each of its members\n"
+	      "  members               the members as this client sees them\n"
+	      "  locate KEY            who stores the key\n"
+	      "  get KEY [--save-context FILE]\n"
+	      "  put KEY [VALUE|-] [--context FILE | --blind] [--save-context FILE]\n"
+	      "  del KEY [--context FILE]\n"
+	      "  bench [--inflight C] [--size BYTES] [--keys K] [--time SECONDS]\n"
+	      "        [--mix GETS:PUTS] [--workers T]\n"
+	      "Default: --seeds 127.0.0.1:7000 --ring dyn --bucket default.\n"
+	      "Ends with 0 done, 1 usage, 2 no ring, 3 no such key, 4 failed, 5 unknown\n"
+	      "outcome, 6 degraded ring.\n",
 	    out);
 }
 
@@ -94,13 +94,13 @@ static const struct command {
 	int words_min, words_max;
 	int (*run)(struct ctl *);
 } commands[] = {
-	{"status", 0, 0, ctl_status},
-	{"members", 0, 0, ctl_members},
-	{"locate", 1, 1, ctl_locate},
-	{"get", 1, 1, ctl_get},
-	{"put", 1, 2, ctl_put},
-	{"del", 1, 1, ctl_del},
-	{"bench", 0, 0, do_bench},
+    {"status", 0, 0, ctl_status},
+    {"members", 0, 0, ctl_members},
+    {"locate", 1, 1, ctl_locate},
+    {"get", 1, 1, ctl_get},
+    {"put", 1, 2, ctl_put},
+    {"del", 1, 1, ctl_del},
+    {"bench", 0, 0, do_bench},
 };
 
 static const struct command *
@@ -154,6 +154,7 @@ take_flag(struct ctl *c, int flag)
 {
 	struct dyn_options *o = &c->options;
 
+	/* clang-format off */
 	switch (flag) {
 	case 'A': o->tls_ca = optarg; break;
 	case 'C': o->tls_cert = optarg; break;
@@ -180,6 +181,7 @@ take_flag(struct ctl *c, int flag)
 	case 'h': return 1;
 	default: return -1;
 	}
+	/* clang-format on */
 	return 0;
 }
 
@@ -212,8 +214,8 @@ static void
 set_defaults(struct ctl *c)
 {
 	*c = (struct ctl){
-		.options = DYN_OPTIONS_INIT,
-		.how = DYN_BUCKET_OPTIONS_INIT,
+	    .options = DYN_OPTIONS_INIT,
+	    .how = DYN_BUCKET_OPTIONS_INIT,
 	};
 	c->bench.inflight = 64;
 	c->bench.keys = 10000;

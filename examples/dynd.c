@@ -18,42 +18,42 @@ struct settings {
 };
 
 static const struct option flags[] = {
-	{"advertise", required_argument, NULL, 'a'},
-	{"dir", required_argument, NULL, 'd'},
-	{"help", no_argument, NULL, 'h'},
-	{"insecure", no_argument, NULL, 'I'},
-	{"join", required_argument, NULL, 'j'},
-	{"listen", required_argument, NULL, 'l'},
-	{"location", required_argument, NULL, 'L'},
-	{"log-level", required_argument, NULL, 'v'},
-	{"n", required_argument, NULL, 'n'},
-	{"partitions", required_argument, NULL, 'p'},
-	{"r", required_argument, NULL, 'r'},
-	{"ready-fd", required_argument, NULL, 'f'},
-	{"ring", required_argument, NULL, 'R'},
-	{"seeds", required_argument, NULL, 's'},
-	{"tls-ca", required_argument, NULL, 'A'},
-	{"tls-cert", required_argument, NULL, 'C'},
-	{"tls-key", required_argument, NULL, 'K'},
-	{"version", no_argument, NULL, 'V'},
-	{"w", required_argument, NULL, 'w'},
-	{"weight", required_argument, NULL, 'W'},
-	{"workers", required_argument, NULL, 't'},
-	{NULL, 0, NULL, 0},
+    {"advertise", required_argument, NULL, 'a'},
+    {"dir", required_argument, NULL, 'd'},
+    {"help", no_argument, NULL, 'h'},
+    {"insecure", no_argument, NULL, 'I'},
+    {"join", required_argument, NULL, 'j'},
+    {"listen", required_argument, NULL, 'l'},
+    {"location", required_argument, NULL, 'L'},
+    {"log-level", required_argument, NULL, 'v'},
+    {"n", required_argument, NULL, 'n'},
+    {"partitions", required_argument, NULL, 'p'},
+    {"r", required_argument, NULL, 'r'},
+    {"ready-fd", required_argument, NULL, 'f'},
+    {"ring", required_argument, NULL, 'R'},
+    {"seeds", required_argument, NULL, 's'},
+    {"tls-ca", required_argument, NULL, 'A'},
+    {"tls-cert", required_argument, NULL, 'C'},
+    {"tls-key", required_argument, NULL, 'K'},
+    {"version", no_argument, NULL, 'V'},
+    {"w", required_argument, NULL, 'w'},
+    {"weight", required_argument, NULL, 'W'},
+    {"workers", required_argument, NULL, 't'},
+    {NULL, 0, NULL, 0},
 };
 
 static void
 usage(FILE *out)
 {
 	fputs("usage: dynd [--listen HOST:PORT] [--dir DIRECTORY] [--seeds ADDRESSES]\n"
-	    "            [--ring NAME] [--advertise HOST:PORT]\n"
-	    "            [--join auto|create|only]\n"
-	    "            [--location DC/ZONE/RACK/MACHINE] [--weight 1-10000]\n"
-	    "            [--n N] [--r R] [--w W] [--partitions Q] [--workers K]\n"
-	    "            [--tls-ca FILE --tls-cert FILE --tls-key FILE | --insecure]\n"
-	    "            [--log-level error|warning|info|debug] [--ready-fd FD]\n"
-	    "Runs one peer of a libdyn ring until SIGTERM or SIGINT.  Without --dir\n"
-	    "its share is kept in memory.  Default address: 127.0.0.1:7000.\n",
+	      "            [--ring NAME] [--advertise HOST:PORT]\n"
+	      "            [--join auto|create|only]\n"
+	      "            [--location DC/ZONE/RACK/MACHINE] [--weight 1-10000]\n"
+	      "            [--n N] [--r R] [--w W] [--partitions Q] [--workers K]\n"
+	      "            [--tls-ca FILE --tls-cert FILE --tls-key FILE | --insecure]\n"
+	      "            [--log-level error|warning|info|debug] [--ready-fd FD]\n"
+	      "Runs one peer of a libdyn ring until SIGTERM or SIGINT.  Without --dir\n"
+	      "its share is kept in memory.  Default address: 127.0.0.1:7000.\n",
 	    out);
 }
 
@@ -101,6 +101,7 @@ take_flag(struct settings *s, int flag)
 {
 	struct dyn_options *o = &s->options;
 
+	/* clang-format off */
 	switch (flag) {
 	case 'a': o->advertise = optarg; break;
 	case 'd': o->dir = optarg; break;
@@ -125,6 +126,7 @@ take_flag(struct settings *s, int flag)
 	case 'h': return 1;
 	default: return -1;
 	}
+	/* clang-format on */
 	return 0;
 }
 

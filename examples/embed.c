@@ -99,8 +99,8 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	if (++app->taken == READINGS)
 		event_del(app->tick);
 	/* Key and value are copied.  Written once, it replaces nothing: no context. */
-	rc = dyn_put_async(app->bucket, dyn_str(r->key), NULL, dyn_str(r->value), NULL,
-	    on_stored, r);
+	rc = dyn_put_async(
+	    app->bucket, dyn_str(r->key), NULL, dyn_str(r->value), NULL, on_stored, r);
 	if (rc != 0)
 		give_up(r, "write", rc); /* then the callback is not called */
 }
@@ -132,8 +132,8 @@ main(int argc, char **argv)
 		return 1;
 	}
 	app.tick = event_new(app.base, -1, EV_PERSIST, on_tick, &app);
-	dispatch = event_new(app.base, dyn_fd(app.node), EV_READ | EV_PERSIST,
-	    on_dispatch, app.node);
+	dispatch = event_new(
+	    app.base, dyn_fd(app.node), EV_READ | EV_PERSIST, on_dispatch, app.node);
 	event_add(app.tick, &period);
 	event_add(dispatch, NULL);
 	event_base_dispatch(app.base);
