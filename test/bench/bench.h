@@ -125,7 +125,7 @@ struct sync_outcome {
 };
 
 /* fdatasync of a 4 KiB append, to a file that grows or that is full length. */
-void raw_sync(bool preallocated, unsigned ms, struct sync_outcome *);
+void raw_sync(bool preallocated, unsigned ms, struct samples *);
 /* Appending rows with a rising integer key, so many a commit, on disk. */
 void raw_append(unsigned rows_a_commit, unsigned ms, struct outcome *);
 /* The cheapest ring: one client, `servers` processes, waits for `need`. */

@@ -38,10 +38,9 @@ struct head {
 /* --------------------------------------------------------------------- disk */
 
 void
-raw_sync(bool preallocated, unsigned ms, struct sync_outcome *out)
+raw_sync(bool preallocated, unsigned ms, struct samples *s)
 {
 	const size_t block = 4096, length = 64u << 20;
-	struct samples s = {0};
 	uint64_t end, start;
 	char data[4096], path[600];
 	size_t at = 0;
@@ -62,13 +61,9 @@ raw_sync(bool preallocated, unsigned ms, struct sync_outcome *out)
 		if (pwrite(fd, data, block, (off_t)at) != (ssize_t)block ||
 		    fdatasync(fd) != 0)
 			die("%s: %s", path, strerror(errno));
-		samples_add(&s, now_ns() - start);
+		samples_add(s, now_ns() - start);
 	}
 	close(fd);
-	samples_sort(&s);
-	out->p50 = samples_us(&s, 0.5);
-	out->p99 = samples_us(&s, 0.99);
-	samples_free(&s);
 	scratch_drop("sync");
 }
 
