@@ -86,6 +86,7 @@ START_TEST(slices_compare_like_memcmp)
 	} t[] = {
 		{ "", "", 0 }, { "", "a", -1 }, { "a", "", 1 }, { "a", "a", 0 },
 		{ "a", "ab", -1 }, { "ab", "a", 1 }, { "b", "ab", 1 }, { "a\xff", "ab", 1 },
+		{ "abcdefghijklmnop", "abc", 1 }, { "abc", "abcdefghijklmnop", -1 },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(t); i++) {
@@ -248,6 +249,9 @@ START_TEST(slices_keep_their_bound)
 	r = rd_from(slice("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01x", 11));
 	ck_assert_uint_eq(rd_slice(&r, SIZE_MAX).len, 0);
 	ck_assert(r.bad);
+	r = rd_from(slice("x", 1));
+	ck_assert_ptr_null(rd_bytes(&r, SIZE_MAX).data);
+	ck_assert(r.bad);
 	r = rd_from(slice("\x00", 1));
 	ck_assert_uint_eq(rd_slice(&r, 0).len, 0);
 	ck_assert(rd_end(&r));
@@ -302,6 +306,8 @@ END_TEST
 
 START_TEST(writer_runs_out_of_memory)
 {
+	static const unsigned char zeros[10000];
+
 	TEST_ALLOC_FAILURES(n) {
 		struct buf *out = NULL;
 		struct wr w;
@@ -310,10 +316,11 @@ START_TEST(writer_runs_out_of_memory)
 		wr_init(&w, 1);
 		for (int i = 0; i < 100; i++)
 			wr_u64(&w, 7);
+		wr_bytes(&w, zeros, sizeof(zeros)); /* more than twice what there is */
 		wr_patch_u32(&w, 4, 9);
 		rc = wr_finish(&w, &out);
 		if (rc == 0)
-			ck_assert_uint_eq(out->len, 800);
+			ck_assert_uint_eq(out->len, 800 + sizeof(zeros));
 		else
 			ck_assert(rc == DYN_ENOMEM && out == NULL);
 		buf_unref(out);
@@ -367,9 +374,11 @@ lookup(const struct map *m, unsigned key)
 {
 	struct map_link *l;
 
-	for (l = map_first(m, hash_of(key)); l != NULL; l = map_next(l))
+	for (l = map_first(m, hash_of(key)); l != NULL; l = map_next(l)) {
+		ck_assert_uint_eq(l->hash, hash_of(key));
 		if (CONTAINER_OF(l, struct thing, link)->key == key)
 			return CONTAINER_OF(l, struct thing, link);
+	}
 	return NULL;
 }
 
