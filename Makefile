@@ -184,7 +184,7 @@ CHECK = B='$B' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' MAKE='$(MAKE)' FLAGS='$(FLAGS)
 	SANITIZE='$(SANITIZE)' LIB_LIBS='$(LIB_LIBS)' UNIT='$(UNIT)' THREADED='$(THREADED)' \
 	FUZZ='$(FUZZ)' CLUSTER='$(CLUSTER)' test/check.sh
 
-.PHONY: check threaded demo bench cover tidy analyze format $(STEPS)
+.PHONY: check threaded demo bench bench-engine cover tidy analyze format $(STEPS)
 check: programs
 	@+$(CHECK) $(STEPS)
 header:
@@ -208,8 +208,11 @@ threaded: $(THREADED) $(CLUSTER) $(EXAMPLES)
 
 demo: all
 	@examples/demo.sh $B
-bench: $(BENCH) $(EXAMPLES)
-	@for b in $(BENCH); do $$b $(BENCH_ARGS) || exit 1; done
+# The ring; and the storage engine alone.
+bench: $(BENCH)
+	@$B/test/bench/bench $(BENCH_ARGS)
+bench-engine: $(BENCH)
+	@$B/test/bench/engine_bench $(BENCH_ARGS)
 
 cover:
 	@+$(MAKE) --no-print-directory COVER=1 programs
@@ -274,7 +277,8 @@ help:
 #=   check      every test; its steps alone: header layers symbols snippets
 #=              installed unit fuzz cluster
 #=   threaded   the tests with threads in them, for SANITIZE=thread
-#=   bench      measure three peers; BENCH_ARGS= are passed on
+#=   bench      measure three peers, bench-engine: the storage alone;
+#=              BENCH_ARGS= are passed on
 #=   tidy       the rules of style that a script can check
 #=   analyze    cppcheck and clang-tidy
 #=   format     clang-format over all sources
