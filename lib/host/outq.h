@@ -1,0 +1,30 @@
+/*
+ * Bytes on their way out: a queue of shared buffers, written many at a time.
+ *
+ * Small buffers are copied one behind the other into blocks: at their size a
+ * copy costs less than an entry of its own in the system call, or than a TLS
+ * record of its own.
+ */
+#ifndef DYN_OUTQ_H
+#define DYN_OUTQ_H
+
+#include "base/buf.h"
+
+#include <sys/uio.h>
+
+struct outq {
+	struct buf **ring; /* cap is a power of two */
+	size_t head, count, cap;
+	size_t offset; /* bytes of the first that are gone */
+	size_t bytes;  /* all that waits */
+	bool open;     /* the last is a block of ours with room left */
+};
+
+void outq_fini(struct outq *);
+/* Takes the reference, but not if it fails: DYN_ENOMEM. */
+int outq_add(struct outq *, struct buf *) DYN_CHECK;
+/* What is first, as up to max pieces; returns their number. */
+size_t outq_peek(const struct outq *, struct iovec *, size_t max);
+void outq_drop(struct outq *, size_t bytes); /* the first bytes are gone */
+
+#endif
