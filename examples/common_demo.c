@@ -159,8 +159,8 @@ progress_now_and_then(struct demo *d, struct batch_run *run)
 		return;
 	run->shown_us = now_us();
 	/* Where all objects are wanted, their number is the number to come. */
-	show_progress(d, run->batch->what, run->done,
-	    run->result.sent == run->next ? d->count : 0);
+	show_progress(
+	    d, run->batch->what, run->done, run->result.sent == run->next ? d->count : 0);
 }
 
 int

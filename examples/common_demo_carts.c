@@ -54,12 +54,18 @@ demo_merge_carts(void *arg, struct dyn_slice key, const struct dyn_slice *values
 static void
 say_cart(const char *who, struct dyn_slice value)
 {
-	char text[256];
+	char text[512], *p = text;
+	const char *c = value.data;
 
-	snprintf(text, sizeof(text), "%.*s", (int)value.len, (const char *)value.data);
-	for (char *p = text; *p != '\0'; p++)
-		if (*p == '\n')
-			*p = p[1] == '\0' ? ' ' : '|';
+	for (size_t i = 0; i < value.len && p < text + sizeof(text) - 4; i++) {
+		if (c[i] != '\n') {
+			*p++ = c[i];
+		} else if (i + 1 < value.len) {
+			*p++ = ',';
+			*p++ = ' ';
+		}
+	}
+	*p = '\0';
 	demo_say("%-26s %s", who, text);
 }
 
@@ -133,10 +139,10 @@ demo_carts(struct demo *d)
 	    put_cart(d, 1, "peer 2 (phone) writes", &context[0], phone) != 0 ||
 	    put_cart(d, 3, "peer 4 (laptop) writes", &context[1], laptop) != 0)
 		return -1;
-	if (get_cart(d, 4, "peer 5 reads 2, merges to", 2, both, &context[0]) != 0)
+	if (get_cart(d, 4, "peer 5 reads both, merged", 2, both, &context[0]) != 0)
 		return -1;
 	if (put_cart(d, 4, "peer 5 writes that back", &context[0], both) != 0 ||
-	    get_cart(d, 0, "peer 1 reads 1 version", 1, both, NULL) != 0)
+	    get_cart(d, 0, "peer 1 reads, one version", 1, both, NULL) != 0)
 		return -1;
 	return 0;
 }

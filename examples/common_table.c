@@ -67,7 +67,9 @@ table_print(struct table *t, FILE *out, const char *indent)
 
 			if (t->form[j] == 'l' && j + 1 == t->columns)
 				w = 0; /* no blanks at the end of a line */
-			fprintf(out, "%s%*s", j > 0 ? "  " : "", w, t->cells[i][j]);
+			if (w != 0 || t->cells[i][j][0] != '\0')
+				fprintf(
+				    out, "%s%*s", j > 0 ? "  " : "", w, t->cells[i][j]);
 		}
 		putc('\n', out);
 	}

@@ -154,7 +154,7 @@ read_all_objects(struct demo *d, const char *how)
 
 	if (demo_run(d, &batch, &r) != 0)
 		return -1;
-	demo_say("%zu read %s, no error, every byte as written:", r.sent, how);
+	demo_say("%zu read %s; every byte as written:", r.sent, how);
 	demo_say("%.2f s, %.0f a second, the slowest took %.1f ms", r.seconds,
 	    (double)r.sent / r.seconds, r.slowest_ms);
 	return 0;
@@ -175,8 +175,8 @@ do_kill(struct demo *d)
 
 	if (peer_kill(&d->peers[VICTIM]) != 0)
 		return demo_fail("process %ld was not killed, it had ended", pid);
-	demo_say(
-	    "kill -9 %ld: peer %d is gone in the middle of its work", pid, VICTIM + 1);
+	demo_say("kill -9 %ld: peer %d is gone, without a word to the others", pid,
+	    VICTIM + 1);
 	return read_all_objects(d, "through the other four");
 }
 
@@ -241,7 +241,7 @@ add_new_objects(struct demo *d)
 			return demo_fail("out of memory");
 		snprintf(text, KEY_LEN, "demo-new-%03d", i);
 		snprintf(text + KEY_LEN, TEXT_LEN,
-		    "Package: %s\nX-Demo: added while peer %d was dead\n", text,
+		    "Package: demo-new-%03d\nX-Demo: added while peer %d was dead\n", i,
 		    VICTIM + 1);
 		*o = (struct object){.key = text, .text = text, .changed = true};
 		o->value = dyn_str(text + KEY_LEN);
