@@ -4,19 +4,30 @@
  *
  *	settings   fixed when the ring was created
  *	records    one a member, ascending by id
- *	base       the table that answers reads: all its owners are complete
- *	current    the newest table; owners by it that base does not have are
- *	           still pulling.  base == current when nothing moves
+ *	base       owners by it hold everything; writes must meet W among them
+ *	reading    the table that answers reads: base or current
+ *	current    the newest table; writes must meet W among its owners too.
+ *	           Owners by it that base does not have are still pulling, as long
+ *	           as reading is base.  All three are equal when nothing moves
  *
  * view_merge is the join of a semilattice: records by (incarnation, stamp,
  * bytes), tables by (epoch, digest), each larger.  So views converge whatever
  * the order of gossip.
  *
- * Changing owners without losing a read or a write (DESIGN 6): a write must
- * meet W among the owners by base and W among those by current; a read asks
- * the owners by base.  A member that holds all it owns by current says so in
- * its record (synced = that table's epoch and digest); when every owner by
- * current has, base becomes current (view_settle).
+ * Changing owners without losing a read or a write (DESIGN 6) takes three
+ * steps; each is taken when all members said in their records that they have
+ * followed to the one before (view_settle).  Why that is enough, also for two
+ * halves of a split that made different tables, is argued in view.c.
+ *
+ *	SETTLED   read base, write base                (base = reading = current)
+ *	MOVING    read base, write base and current    members pull, then say:
+ *	          synced = current
+ *	SWITCHED  read current, write base and current members say: reading
+ *	SETTLED   base = current
+ *
+ * The next table is computed in SETTLED only; who joins meanwhile waits for it.
+ *
+ * view.c holds the object and its algebra, view_codec.c its bytes.
  */
 #ifndef DYN_VIEW_H
 #define DYN_VIEW_H
@@ -31,56 +42,75 @@ struct record {
 	uint64_t stamp;       /* raised at each change of the record */
 	uint8_t state;
 	uint16_t weight;
-	uint8_t workers;      /* threads that take data connections */
+	uint8_t workers;      /* threads that take data connections, 1..64 */
 	char address[DYN_ADDRESS_MAX];
-	char location[DYN_LOCATION_MAX]; /* "dc/zone/rack/machine", filled */
+	/* "dc/zone/rack/machine"; labels may be empty.  The host fills in the
+	 * machine, but not where the address is a loopback address. */
+	char location[DYN_LOCATION_MAX];
 	uint64_t synced_epoch; /* 0 = never */
 	struct digest synced;  /* digest of that table */
+	uint8_t reading;       /* 1: and all its reads go by that table */
 };
 
 struct settings {
 	struct dyn_id ring_id; /* all zero = not known yet (joining) */
 	char name[DYN_BUCKET_MAX + 1];
-	uint32_t partitions;
-	uint8_t n;
-	uint8_t hash;              /* enum dyn_hash */
+	uint32_t partitions;       /* joining: 0 = as the ring has it */
+	uint8_t n;                 /* likewise */
+	uint8_t hash;              /* enum dyn_hash; likewise */
 	unsigned char secret[32];  /* seals contexts */
 };
+
+enum view_phase { VIEW_JOINING, VIEW_MOVING, VIEW_SWITCHED, VIEW_SETTLED };
 
 struct view {
 	atomic_uint refs;
 	struct settings settings;
 	struct record *records;
 	size_t count;
-	struct table *base, *current; /* NULL only while joining */
-	struct digest digest;         /* of the encoding */
+	struct table *base, *reading, *current; /* NULL only while joining */
+	struct digest digest;                   /* of the encoding */
+	uint16_t *member[3]; /* seat of base, reading, current -> record */
 };
 
 int record_compare(const struct record *, const struct record *); /* same id: which wins */
 /* Machine of a record as placement sees it: the whole location if it names a
- * machine; a loopback address counts as a machine of its own (DESIGN 4). */
+ * machine.  Else a node with a loopback address is a machine of its own (that
+ * is a trial; DESIGN 4), and other nodes are told apart by the host in their
+ * address. */
 void record_machine(const struct record *, struct digest *out);
 /* First zone-level prefix ("dc/zone") of a location, as a digest. */
 void record_zone(const struct record *, struct digest *out);
+/* Are all fields in range?  Records of peers are checked by view_decode. */
+bool record_valid(const struct record *);
+/* Has it said synced to this table? */
+bool record_synced(const struct record *, const struct table *);
 
-/* A ring of one: its creator. */
+/* A ring of one: its creator.  DYN_EINVAL: settings or record not valid. */
 int view_create(struct view **out, const struct settings *, const struct record *self) DYN_CHECK;
-/* A view that knows only its own record: what a node brings to a join. */
-int view_joining(struct view **out, const char *ring_name, const struct record *self) DYN_CHECK;
+/* A view that knows only its own record: what a node brings to a join.  Of the
+ * settings, name, partitions, n and hash count: what it expects. */
+int view_joining(struct view **out, const struct settings *, const struct record *self) DYN_CHECK;
 /* The join of two views; *out may be a ref of a or b if nothing is new.
- * DYN_ERING if they are of different rings. A view with a zero ring id takes
- * the other's settings if the names agree. Does not compute tables. */
+ * DYN_ERING if they are of different rings or expect other settings.  A view
+ * with a zero ring id takes the other's settings.  Computes no tables.
+ * DYN_ETOOBIG beyond LIMIT_MEMBERS. */
 int view_merge(struct view **out, struct view *a, struct view *b) DYN_CHECK;
 /* With this record put in (if newer). */
 int view_with(struct view **out, struct view *, const struct record *) DYN_CHECK;
-/* If the members differ from those of current: compute the next table.  If all
- * owners by current are synced to it: base = current.  *out may be a ref. */
+/* Take the steps above that are due: MOVING to SWITCHED to SETTLED, and, if
+ * the members then differ from those of current, the next table.  *out may be
+ * a ref.  A joining view stays as it is. */
 int view_settle(struct view **out, struct view *) DYN_CHECK;
 
 struct view *view_ref(struct view *);
 void view_unref(struct view *);
 const struct record *view_find(const struct view *, const struct dyn_id *);
 bool view_equal(const struct view *, const struct view *);
+enum view_phase view_phase(const struct view *);
+/* Grows with each table and each step: which of two views of a ring is behind?
+ * 4 * epoch + phase; 0 while joining. */
+uint64_t view_stamp(const struct view *);
 
 /* The nodes a request deals with, as indexes into records. */
 struct group {
@@ -96,7 +126,13 @@ unsigned view_writers(const struct view *, unsigned partition, struct group out[
 bool view_owns(const struct view *, unsigned partition, const struct dyn_id *);
 
 int view_encode(const struct view *, struct buf **out) DYN_CHECK;
-/* Checks all (DYN_EPROTO). */
+/* Checks all (DYN_EPROTO; DYN_EVERSION: written by a newer libdyn). */
 int view_decode(struct view **out, struct dyn_slice) DYN_CHECK;
+
+/* For view.c and view_codec.c: a view without digest and maps, and the end of
+ * its making (refuses a seat without record: DYN_EPROTO). */
+int view_alloc(struct view **out, const struct settings *, size_t records) DYN_CHECK;
+int view_seal(struct view *) DYN_CHECK;
+bool settings_valid(const struct settings *);
 
 #endif
