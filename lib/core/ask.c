@@ -63,7 +63,7 @@ choose(struct work *w, const struct ask *a)
 	group_limit(&g, a->r.op->n);
 	for (unsigned i = 0; i < g.count; i++) {
 		const struct record *rec = &a->r.view->records[g.member[i]];
-		const struct peer *p = peer_find(w, &rec->id);
+		const struct peer *p = peer_find(&a->r, w, &rec->id);
 		uint64_t latency = p != NULL ? p->latency : 0;
 
 		if (was_tried(a, &rec->id) || (p != NULL && p->down))
@@ -136,7 +136,7 @@ ask_next(struct work *w, struct ask *a, struct moment m, struct outbox *out)
 	a->asked = rec->id;
 	a->tried[a->tried_count++] = rec->id;
 	a->r.sent_at = m.now;
-	work_send(w, a->r.view, &rec->id, a->r.partition, frame, out);
+	work_send(a->r.view, &rec->id, a->r.partition, frame, out);
 }
 
 void
@@ -178,7 +178,7 @@ ask_answer(struct work *w, struct request *r, const struct dyn_id *from,
 			ask_view(w, r, m, out);
 		return;
 	}
-	peer_answered(w, from, m.now - r->sent_at);
+	peer_answered(r, w, from, m);
 	op->receipt = (struct dyn_receipt){
 		.owners = ack->owners,
 		.standins = ack->standins,

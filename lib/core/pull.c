@@ -9,7 +9,7 @@ struct task {
 	enum { ASKING, STORING, RESTING } state;
 	unsigned partition;
 	uint64_t number; /* of the request in progress */
-	uint64_t until;  /* ASKING: patience; RESTING: rest */
+	uint64_t until;  /* ASKING, STORING: patience; RESTING: rest */
 	struct group sources;
 	uint8_t source_state[DYN_N_MAX];
 	unsigned source; /* the one asked */
@@ -264,6 +264,7 @@ take_rows(struct pull *p, struct task *t, const struct msg_pull_ack *ack, struct
 	buf_unref(t->after);
 	t->after = after;
 	t->state = STORING;
+	t->until = m.now + 2 * PULL_PATIENCE;
 	rows->partition = t->partition;
 	rows->number = t->number;
 	e = outbox_add(out, FX_ROWS);
@@ -363,8 +364,7 @@ pull_wake(const struct pull *p)
 	LIST_EACH(l, &p->tasks) {
 		const struct task *t = CONTAINER_OF(l, struct task, link);
 
-		if (t->state != STORING)
-			at = MIN(at, t->until);
+		at = MIN(at, t->until);
 	}
 	return at;
 }
@@ -375,12 +375,12 @@ pull_tick(struct pull *p, struct moment m, struct outbox *out)
 	LIST_EACH_SAFE(l, next, &p->tasks) {
 		struct task *t = CONTAINER_OF(l, struct task, link);
 
-		if (t->state == STORING || t->until > m.now)
+		if (t->until > m.now)
 			continue;
-		if (t->state == ASKING)
-			source_failed(p, t, m, out);
-		else
+		if (t->state == RESTING)
 			(void)go_on(p, t, m, out);
+		else
+			source_failed(p, t, m, out);
 	}
 	step(p, m, out);
 }

@@ -89,7 +89,7 @@ repair_peer(struct work *w, struct read *rd, const struct ballot *b, struct outb
 	struct buf *frame;
 
 	if (msg_encode(&frame, &head, MSG_PUT, &m) == 0)
-		work_send(w, rd->r.view, &b->node, rd->r.partition, frame, out);
+		work_send(rd->r.view, &b->node, rd->r.partition, frame, out);
 }
 
 /* All that will answer has answered: write the merge back where it is not. */
@@ -234,11 +234,11 @@ ask_all(struct work *w, struct read *rd, struct moment m, struct outbox *out)
 
 		if (id_equal(&b->node, &w->o.self) && w->stores) {
 			ask_here(w, rd, b);
-		} else if (peer_is_down(w, &b->node)) {
+		} else if (peer_is_down(&rd->r, w, &b->node)) {
 			b->vote = VOTE_NO;
 		} else {
 			b->vote = VOTE_WAITING;
-			work_send(w, rd->r.view, &b->node, rd->r.partition, buf_ref(frame), out);
+			work_send(rd->r.view, &b->node, rd->r.partition, buf_ref(frame), out);
 		}
 	}
 	buf_unref(frame);
@@ -324,7 +324,7 @@ read_answer(struct work *w, struct request *r, const struct dyn_id *from,
 			read_view(w, r, m, out);
 		return;
 	}
-	peer_answered(w, from, m.now - r->sent_at);
+	peer_answered(r, w, from, m);
 	vote(rd, b, rc, ack->complete != 0, ack->object);
 	if (rd->fastest == 0 && b->vote == VOTE_YES)
 		rd->fastest = load_be64(from->bytes);

@@ -27,10 +27,11 @@ struct request {
 	bool moved;            /* somebody has a newer table: waiting for it */
 };
 
-/* What a peer is to this worker. */
+/* What one worker of a peer is to this worker. */
 struct peer {
 	struct map_link link;
 	struct dyn_id id;
+	unsigned worker;
 	bool down;
 	uint64_t latency; /* ns, smoothed; 0 = unknown */
 };
@@ -71,14 +72,17 @@ void request_timer(struct work *, struct request *, uint64_t at);
 void op_done(struct work *, struct op *, int rc, struct moment, struct outbox *);
 struct frame work_head(const struct work *, uint64_t request);
 /* Takes over the frame. */
-void work_send(struct work *, const struct view *, const struct dyn_id *to, unsigned partition,
+void work_send(const struct view *, const struct dyn_id *to, unsigned partition,
     struct buf *frame, struct outbox *);
 void work_reply(struct work *, uint64_t conn, uint64_t request, enum msg_kind,
     const union msg *, struct outbox *);
-struct peer *peer_find(struct work *, const struct dyn_id *); /* NULL = nothing known */
-struct peer *peer_get(struct work *, const struct dyn_id *);  /* NULL = no memory */
-bool peer_is_down(struct work *, const struct dyn_id *);
-void peer_answered(struct work *, const struct dyn_id *, uint64_t ns);
+/* Which worker of a member a partition's requests go to. */
+unsigned peer_worker(const struct view *, const struct dyn_id *, unsigned partition);
+/* The peer as this request meets it; NULL = nothing known. */
+struct peer *peer_find(const struct request *, struct work *, const struct dyn_id *);
+bool peer_is_down(const struct request *, struct work *, const struct dyn_id *);
+/* It answered this request: remember how fast. */
+void peer_answered(const struct request *, struct work *, const struct dyn_id *, struct moment);
 int wait_for(struct work *, const struct waiter *) DYN_CHECK;
 /* Is this the sender's table older than ours? */
 bool frame_is_older(const struct work *, const struct frame *);

@@ -79,24 +79,33 @@ work_free(struct work *w)
 
 /* ------------------------------------------------------------------ peers */
 
-struct peer *
-peer_find(struct work *w, const struct dyn_id *id)
+unsigned
+peer_worker(const struct view *v, const struct dyn_id *id, unsigned partition)
 {
-	struct map_link *l;
+	const struct record *r = view_find(v, id);
 
-	for (l = map_first(&w->peers, load_be64(id->bytes)); l != NULL; l = map_next(l)) {
+	return r != NULL && r->workers > 0 ? partition % r->workers : 0;
+}
+
+static struct peer *
+find_peer(const struct work *w, const struct dyn_id *id, unsigned worker)
+{
+	struct map_link *l = map_first(&w->peers, load_be64(id->bytes) + worker);
+
+	for (; l != NULL; l = map_next(l)) {
 		struct peer *p = CONTAINER_OF(l, struct peer, link);
 
-		if (id_equal(&p->id, id))
+		if (id_equal(&p->id, id) && p->worker == worker)
 			return p;
 	}
 	return NULL;
 }
 
-struct peer *
-peer_get(struct work *w, const struct dyn_id *id)
+/* NULL without memory: then the peer is taken for a good one. */
+static struct peer *
+get_peer(struct work *w, const struct dyn_id *id, unsigned worker)
 {
-	struct peer *p = peer_find(w, id);
+	struct peer *p = find_peer(w, id, worker);
 
 	if (p != NULL)
 		return p;
@@ -104,29 +113,30 @@ peer_get(struct work *w, const struct dyn_id *id)
 	if (p == NULL)
 		return NULL;
 	p->id = *id;
-	map_add(&w->peers, &p->link, load_be64(id->bytes));
+	p->worker = worker;
+	map_add(&w->peers, &p->link, load_be64(id->bytes) + worker);
 	return p;
 }
 
-bool
-peer_is_down(struct work *w, const struct dyn_id *id)
+struct peer *
+peer_find(const struct request *r, struct work *w, const struct dyn_id *id)
 {
-	struct peer *p = peer_find(w, id);
+	return find_peer(w, id, peer_worker(r->view, id, r->partition));
+}
+
+bool
+peer_is_down(const struct request *r, struct work *w, const struct dyn_id *id)
+{
+	const struct peer *p = peer_find(r, w, id);
 
 	return p != NULL && p->down;
 }
 
-bool
-work_reachable(const struct work *w, const struct dyn_id *id)
-{
-	/* peer_find changes nothing. */
-	return !peer_is_down((struct work *)(uintptr_t)w, id);
-}
-
 void
-peer_answered(struct work *w, const struct dyn_id *id, uint64_t ns)
+peer_answered(const struct request *r, struct work *w, const struct dyn_id *id, struct moment m)
 {
-	struct peer *p = peer_get(w, id);
+	struct peer *p = get_peer(w, id, peer_worker(r->view, id, r->partition));
+	uint64_t ns = m.now - r->sent_at;
 
 	if (p == NULL)
 		return;
@@ -137,9 +147,9 @@ peer_answered(struct work *w, const struct dyn_id *id, uint64_t ns)
 }
 
 void
-work_peer_up(struct work *w, const struct dyn_id *id)
+work_peer_up(struct work *w, const struct dyn_id *id, unsigned worker)
 {
-	struct peer *p = peer_get(w, id);
+	struct peer *p = get_peer(w, id, worker);
 
 	if (p != NULL)
 		p->down = false;
@@ -160,15 +170,13 @@ work_head(const struct work *w, uint64_t request)
 }
 
 void
-work_send(struct work *w, const struct view *v, const struct dyn_id *to, unsigned partition,
-    struct buf *frame, struct outbox *out)
+work_send(const struct view *v, const struct dyn_id *to, unsigned partition, struct buf *frame,
+    struct outbox *out)
 {
-	const struct record *r = view_find(v, to);
 	struct effect *e = outbox_add(out, FX_SEND);
 
-	(void)w;
 	e->to = *to;
-	e->worker = (uint16_t)(r != NULL && r->workers > 0 ? partition % r->workers : 0);
+	e->worker = (uint16_t)peer_worker(v, to, partition);
 	e->frame = frame;
 }
 
@@ -456,15 +464,19 @@ lost(struct work *w, struct request *r, const struct dyn_id *id, bool sure, stru
 }
 
 void
-work_peer_down(struct work *w, const struct dyn_id *id, bool sure, struct moment m,
-    struct outbox *out)
+work_peer_down(struct work *w, const struct dyn_id *id, unsigned worker, bool sure,
+    struct moment m, struct outbox *out)
 {
-	struct peer *p = peer_get(w, id);
+	struct peer *p = get_peer(w, id, worker);
 
 	if (p != NULL)
 		p->down = true;
-	LIST_EACH_SAFE(l, next, &w->requests)
-		lost(w, CONTAINER_OF(l, struct request, all), id, sure, m, out);
+	LIST_EACH_SAFE(l, next, &w->requests) {
+		struct request *r = CONTAINER_OF(l, struct request, all);
+
+		if (peer_worker(r->view, id, r->partition) == worker)
+			lost(w, r, id, sure, m, out);
+	}
 }
 
 void
@@ -694,6 +706,26 @@ size_t
 work_requests(const struct work *w)
 {
 	return w->requests_by_number.count;
+}
+
+bool
+work_committing(const struct work *w)
+{
+	const struct store *s = &w->store;
+
+	return w->stores && (s->open != NULL || MAX(s->committed, s->failed) < s->given);
+}
+
+uint64_t
+work_incarnation(const struct work *w)
+{
+	return w->stores ? w->store.actor.incarnation : 0;
+}
+
+uint64_t
+work_skewed(const struct work *w)
+{
+	return w->stores ? w->store.skewed : 0;
 }
 
 uint64_t

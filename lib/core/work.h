@@ -48,6 +48,8 @@ struct op {
 	/* The machine's own. */
 	uint64_t started;
 	uint64_t conn, remote;  /* a peer's ASK: where to answer; 0 = our own */
+	/* The host's own. */
+	void *worker, *call;
 };
 
 void op_free(struct op *);
@@ -65,9 +67,9 @@ struct work_options {
 };
 
 struct work_stats {
-	uint64_t gets, puts, deletes, failed, unknown, refused, versions[4];
+	uint64_t gets, puts, deletes, failed, unknown, refused;
 	uint64_t coordinated, forwarded, moved, repairs, replica_gets, replica_puts;
-	uint64_t pulled_rows, skewed;
+	uint64_t pulled_rows;
 	struct histogram get_us, put_us;
 };
 
@@ -84,11 +86,11 @@ void work_op(struct work *, struct op *, struct moment, struct outbox *);
  * connection for FX_REPLY.  DYN_EPROTO: close it. */
 int work_frame(struct work *, const struct dyn_id *from, uint64_t conn, const struct frame *,
     struct moment, struct outbox *) DYN_CHECK;
-/* A connection to this member stands, or is gone.  sure: what was sent since
- * it was last down has certainly not been received. */
-void work_peer_up(struct work *, const struct dyn_id *);
-void work_peer_down(struct work *, const struct dyn_id *, bool sure, struct moment,
-    struct outbox *);
+/* The connection to this worker of a member stands, or is gone.  sure: what was
+ * sent since it was last down has certainly not been received. */
+void work_peer_up(struct work *, const struct dyn_id *, unsigned worker);
+void work_peer_down(struct work *, const struct dyn_id *, unsigned worker, bool sure,
+    struct moment, struct outbox *);
 /* One frame could not be queued to this member (it was never sent). */
 void work_send_failed(struct work *, const struct dyn_id *, uint64_t request, struct moment,
     struct outbox *);
@@ -112,6 +114,8 @@ const struct work_stats *work_stats(const struct work *);
 uint64_t work_bytes(const struct work *);  /* held now, against bytes_max */
 size_t work_requests(const struct work *); /* in progress */
 uint64_t work_unwritten(const struct work *);
-bool work_reachable(const struct work *, const struct dyn_id *);
+bool work_committing(const struct work *); /* a batch is open or out */
+uint64_t work_incarnation(const struct work *); /* of the actor now */
+uint64_t work_skewed(const struct work *); /* equal dots, unequal bytes: an alarm */
 
 #endif

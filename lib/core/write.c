@@ -115,12 +115,12 @@ send_all(struct work *w, struct write *wr, struct outbox *out)
 
 		if (b->vote != VOTE_IDLE || id_equal(&b->node, &w->o.self))
 			continue;
-		if (peer_is_down(w, &b->node)) {
+		if (peer_is_down(&wr->r, w, &b->node)) {
 			b->vote = VOTE_NO;
 			continue;
 		}
 		b->vote = VOTE_WAITING;
-		work_send(w, wr->r.view, &b->node, wr->r.partition, buf_ref(frame), out);
+		work_send(wr->r.view, &b->node, wr->r.partition, buf_ref(frame), out);
 	}
 	buf_unref(frame);
 	return 0;
@@ -159,7 +159,7 @@ hopeless(struct work *w, struct write *wr)
 
 	for (unsigned i = 0; i < q.count; i++)
 		if (!id_equal(&q.ballot[i].node, &w->o.self) &&
-		    peer_is_down(w, &q.ballot[i].node))
+		    peer_is_down(&wr->r, w, &q.ballot[i].node))
 			q.ballot[i].vote = VOTE_NO;
 	return !quorum_possible(&q, true);
 }
@@ -250,7 +250,7 @@ write_answer(struct work *w, struct request *r, const struct dyn_id *from,
 	b->on_disk = ack->on_disk != 0;
 	b->vote = rc == 0 ? VOTE_YES : VOTE_NO;
 	if (rc == 0)
-		peer_answered(w, from, m.now - r->sent_at);
+		peer_answered(r, w, from, m);
 	check(w, wr, m, out);
 }
 

@@ -1,0 +1,360 @@
+/* The gossip thread: greeting, gossiping, publishing the view. */
+#include "host/gossip.h"
+
+#include <semaphore.h>
+#include <stdio.h>
+
+#include "host/storage.h"
+#include "host/syncer.h"
+#include "host/worker.h"
+
+struct gossip {
+	struct host *host;
+	struct loop loop;
+	struct member *member;
+	struct links links;
+	struct listener *listener;
+	struct outbox out;
+	bool closing, drained;
+	sem_t closed;
+};
+
+static void turn(void *arg);
+static int on_frame(void *arg, const struct dyn_id *, uint64_t conn, const struct frame *);
+static void on_up(void *arg, const struct dyn_id *, unsigned worker);
+static void on_down(void *arg, const struct dyn_id *, unsigned worker, const char *address,
+    int rc, bool sure);
+
+static const struct links_events link_events = { on_frame, on_up, on_down };
+
+int
+gossip_new(struct gossip **out, struct host *host)
+{
+	struct gossip *g = mem_zalloc(sizeof(*g));
+	int rc;
+
+	*out = NULL;
+	if (g == NULL)
+		return DYN_ENOMEM;
+	g->host = host;
+	outbox_init(&g->out);
+	rc = loop_init(&g->loop, "dyn-gossip", turn, g);
+	if (rc != 0)
+		goto fail_loop;
+	rc = links_init(&g->links, host, &g->loop, PURPOSE_GOSSIP, false, &link_events, g);
+	if (rc != 0)
+		goto fail_links;
+	sem_init(&g->closed, 0, 0);
+	*out = g;
+	return 0;
+fail_links:
+	loop_fini(&g->loop);
+fail_loop:
+	outbox_fini(&g->out);
+	mem_free(g);
+	return rc;
+}
+
+void
+gossip_free(struct gossip *g)
+{
+	if (g == NULL)
+		return;
+	if (g->listener != NULL)
+		listener_close(g->listener);
+	loop_fini(&g->loop);
+	links_fini(&g->links);
+	member_free(g->member);
+	outbox_fini(&g->out);
+	sem_destroy(&g->closed);
+	mem_free(g);
+}
+
+/* --------------------------------------------------------------- greeting */
+
+static void
+refuse(struct conn_admission *a, int rc, const char *text)
+{
+	a->welcome.rc = (uint32_t)rc;
+	snprintf(a->text, sizeof(a->text), "%s", text);
+	a->welcome.text = slice(a->text, strlen(a->text));
+}
+
+static struct links *
+target(struct gossip *g, const struct msg_hello *hello, struct loop **loop)
+{
+	struct host *h = g->host;
+	struct worker *w = h->workers[hello->worker % h->workers_count];
+
+	switch (hello->purpose) {
+	case PURPOSE_DATA:
+		*loop = worker_loop(w);
+		return worker_links(w);
+	case PURPOSE_SYNC:
+		*loop = h->syncer != NULL ? syncer_loop(h->syncer) : NULL;
+		return h->syncer != NULL ? syncer_links(h->syncer) : NULL;
+	case PURPOSE_GOSSIP:
+		*loop = &g->loop;
+		return &g->links;
+	default:
+		return NULL;
+	}
+}
+
+/* Who may speak to us: nodes of the same ring name, and of the same ring where
+ * both know which it is. */
+static void
+greet(void *arg, struct conn *c, const struct msg_hello *hello, struct conn_admission *a)
+{
+	struct gossip *g = arg;
+	struct view *v = g->member != NULL ? member_view(g->member) : NULL;
+	struct dyn_id none = { { 0 } };
+	struct links *links;
+
+	(void)c;
+	a->welcome.node = g->host->self;
+	a->welcome.workers = (uint16_t)g->host->workers_count;
+	if (v != NULL)
+		a->welcome.ring_id = v->settings.ring_id;
+	if (!slice_equal(hello->ring, slice(g->host->ring, strlen(g->host->ring)))) {
+		refuse(a, DYN_ERING, "this is a ring of another name");
+		return;
+	}
+	if (!id_equal(&hello->ring_id, &none) && !id_equal(&a->welcome.ring_id, &none) &&
+	    !id_equal(&hello->ring_id, &a->welcome.ring_id)) {
+		refuse(a, DYN_ERING, "same name, but another ring");
+		return;
+	}
+	links = target(g, hello, &a->loop);
+	if (links == NULL) {
+		refuse(a, DYN_EPROTO, "unknown purpose");
+		return;
+	}
+	a->events = links_accepting();
+	a->arg = links;
+}
+
+int
+gossip_listen(struct gossip *g, const char *address, char bound[DYN_ADDRESS_MAX],
+    struct dyn_error *error)
+{
+	return listener_open(&g->listener, &g->loop, &g->host->config, address, greet, g, bound,
+	    error);
+}
+
+/* ----------------------------------------------------------------- events */
+
+static int
+on_frame(void *arg, const struct dyn_id *from, uint64_t conn, const struct frame *f)
+{
+	struct gossip *g = arg;
+	union msg m;
+	int rc = msg_decode(f->kind, f->body, &m);
+
+	if (rc == DYN_EVERSION)
+		return 0;
+	if (rc != 0)
+		return rc;
+	pthread_mutex_lock(&g->host->lock);
+	g->host->gossip_rounds++;
+	g->host->gossip_bytes += FRAME_HEAD + f->body.len;
+	pthread_mutex_unlock(&g->host->lock);
+	return member_frame(g->member, from, conn, f, &m, host_moment(&g->loop), &g->out);
+}
+
+static void
+on_up(void *arg, const struct dyn_id *id, unsigned worker)
+{
+	(void)arg;
+	(void)id;
+	(void)worker;
+}
+
+static void
+on_down(void *arg, const struct dyn_id *id, unsigned worker, const char *address, int rc,
+    bool sure)
+{
+	struct gossip *g = arg;
+
+	(void)worker;
+	(void)sure;
+	member_unreachable(g->member, id, address, rc, host_moment(&g->loop), &g->out);
+}
+
+/* ---------------------------------------------------------------- effects */
+
+static void
+save_view(struct gossip *g, struct view *v)
+{
+	struct buf *bytes;
+
+	if (g->host->storage != NULL && view_encode(v, &bytes) == 0)
+		storage_meta(g->host->storage, "view", bytes);
+}
+
+static void
+send_effect(struct gossip *g, struct effect *e)
+{
+	int rc = links_send(&g->links, &e->to, 0, e->address, e->frame);
+
+	if (rc == 0)
+		e->frame = NULL;
+	else
+		member_unreachable(g->member, &e->to, e->address, rc, host_moment(&g->loop),
+		    &g->out);
+}
+
+static void
+carry_out(struct gossip *g, struct effect *e)
+{
+	switch (e->kind) {
+	case FX_SEND:
+		send_effect(g, e);
+		break;
+	case FX_REPLY:
+		links_reply(&g->links, e->conn, e->frame);
+		e->frame = NULL;
+		break;
+	case FX_VIEW:
+		links_view(&g->links, e->view);
+		save_view(g, e->view);
+		host_publish(g->host, e->view);
+		break;
+	case FX_LOG:
+		host_log(g->host, (enum dyn_log_level)e->rc, "%.*s", (int)e->frame->len,
+		    (const char *)e->frame->data);
+		break;
+	case FX_FAIL: {
+		char text[200];
+
+		snprintf(text, sizeof(text), "%.*s", (int)e->frame->len,
+		    (const char *)e->frame->data);
+		host_fail(g->host, e->rc, text);
+		break;
+	}
+	default:
+		DYN_ASSERT(!"not an effect of gossip");
+		break;
+	}
+}
+
+static void
+turn(void *arg)
+{
+	struct gossip *g = arg;
+
+	if (g->member == NULL)
+		return;
+	if (!g->closing && member_wake(g->member) <= g->loop.now)
+		member_tick(g->member, host_moment(&g->loop), &g->out);
+	for (size_t i = 0; i < g->out.count; i++) {
+		struct effect e = g->out.list[i];
+
+		memset(&g->out.list[i], 0, sizeof(e));
+		carry_out(g, &e);
+		effect_drop(&e);
+	}
+	g->out.count = 0;
+	loop_wake_at(&g->loop, g->closing ? TIME_NEVER : member_wake(g->member));
+	if (g->closing && g->links.open == 0 && !g->drained) {
+		g->drained = true;
+		sem_post(&g->closed);
+	}
+}
+
+int
+gossip_begin(struct gossip *g, const struct member_options *options)
+{
+	g->loop.now = clock_now();
+	return member_new(&g->member, options, host_moment(&g->loop), &g->out);
+}
+
+int
+gossip_start(struct gossip *g)
+{
+	return loop_start(&g->loop);
+}
+
+/* ---------------------------------------------------------------- letters */
+
+struct gossip_letter {
+	struct letter letter;
+	struct gossip *gossip;
+	struct dyn_id id;
+	struct view *view;
+};
+
+static void
+poke_came(struct letter *l)
+{
+	struct gossip_letter *p = CONTAINER_OF(l, struct gossip_letter, letter);
+	struct gossip *g = p->gossip;
+
+	if (!g->closing)
+		member_poke(g->member, &p->id, host_moment(&g->loop), &g->out);
+	mem_free(p);
+}
+
+void
+gossip_poke(struct gossip *g, const struct dyn_id *id)
+{
+	struct gossip_letter *p = mem_zalloc(sizeof(*p));
+
+	if (p == NULL)
+		return; /* the next frame pokes again */
+	p->letter.run = poke_came;
+	p->gossip = g;
+	p->id = *id;
+	loop_post(&g->loop, &p->letter);
+}
+
+static void
+synced_came(struct letter *l)
+{
+	struct gossip_letter *p = CONTAINER_OF(l, struct gossip_letter, letter);
+	struct gossip *g = p->gossip;
+
+	if (!g->closing)
+		member_synced(g->member, p->view->current, host_moment(&g->loop), &g->out);
+	view_unref(p->view);
+	mem_free(p);
+}
+
+void
+gossip_synced(struct gossip *g, struct view *v)
+{
+	struct gossip_letter *p = mem_zalloc(sizeof(*p));
+
+	if (p == NULL)
+		return;
+	p->letter.run = synced_came;
+	p->gossip = g;
+	p->view = view_ref(v);
+	loop_post(&g->loop, &p->letter);
+}
+
+static void
+close_came(struct letter *l)
+{
+	struct gossip_letter *p = CONTAINER_OF(l, struct gossip_letter, letter);
+	struct gossip *g = p->gossip;
+
+	g->closing = true;
+	if (g->listener != NULL)
+		listener_close(g->listener);
+	g->listener = NULL;
+	links_close(&g->links);
+}
+
+void
+gossip_stop(struct gossip *g)
+{
+	struct gossip_letter p = { .letter = { NULL, close_came }, .gossip = g };
+
+	if (!g->loop.running)
+		return;
+	loop_post(&g->loop, &p.letter);
+	while (sem_wait(&g->closed) != 0)
+		continue;
+	loop_stop(&g->loop);
+}

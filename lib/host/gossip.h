@@ -1,0 +1,26 @@
+/*
+ * The gossip thread: membership (core/member.h) and the listening socket.
+ * Nothing here waits for a disk or for a worker, so that a stalled disk never
+ * silences the node.
+ */
+#ifndef DYN_GOSSIP_H
+#define DYN_GOSSIP_H
+
+#include "core/member.h"
+#include "host/links.h"
+
+struct gossip;
+
+int gossip_new(struct gossip **out, struct host *) DYN_CHECK;
+/* Before start: listen (address filled in), then begin as this member. */
+int gossip_listen(struct gossip *, const char *address, char bound[DYN_ADDRESS_MAX],
+    struct dyn_error *) DYN_CHECK;
+int gossip_begin(struct gossip *, const struct member_options *) DYN_CHECK;
+int gossip_start(struct gossip *) DYN_CHECK;
+void gossip_stop(struct gossip *); /* closes listener and connections */
+void gossip_free(struct gossip *);
+/* Any thread. */
+void gossip_poke(struct gossip *, const struct dyn_id *);
+void gossip_synced(struct gossip *, struct view *);
+
+#endif

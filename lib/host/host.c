@@ -1,0 +1,98 @@
+/* The shared part of a node: log, published view, failure. */
+#include "host/host.h"
+
+#include "host/syncer.h"
+#include "host/worker.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+int
+host_init(struct host *h)
+{
+	pthread_condattr_t attr;
+
+	/* The waits have deadlines by the monotonic clock. */
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&h->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	return pthread_mutex_init(&h->lock, NULL) == 0 ? 0 : DYN_ENOMEM;
+}
+
+void
+host_fini(struct host *h)
+{
+	view_unref(h->view);
+	pthread_cond_destroy(&h->changed);
+	pthread_mutex_destroy(&h->lock);
+}
+
+struct moment
+host_moment(const struct loop *l)
+{
+	struct moment m = { l->now, clock_wall_ms() };
+
+	return m;
+}
+
+void
+host_log(struct host *h, enum dyn_log_level level, const char *fmt, ...)
+{
+	char line[512];
+	va_list args;
+
+	if (h->log == NULL || level > h->log_level)
+		return;
+	va_start(args, fmt);
+	vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+	h->log(h->log_arg, level, line);
+}
+
+struct view *
+host_view(struct host *h)
+{
+	struct view *v;
+
+	pthread_mutex_lock(&h->lock);
+	v = h->view != NULL ? view_ref(h->view) : NULL;
+	pthread_mutex_unlock(&h->lock);
+	return v;
+}
+
+void
+host_publish(struct host *h, struct view *v)
+{
+	struct view *old;
+
+	pthread_mutex_lock(&h->lock);
+	old = h->view;
+	h->view = view_ref(v);
+	pthread_cond_broadcast(&h->changed);
+	pthread_mutex_unlock(&h->lock);
+	view_unref(old);
+	for (unsigned i = 0; i < h->workers_count; i++)
+		worker_view(h->workers[i], v);
+	if (h->syncer != NULL)
+		syncer_view(h->syncer, v);
+}
+
+void
+host_fail(struct host *h, int code, const char *text)
+{
+	pthread_mutex_lock(&h->lock);
+	if (h->failure.code == 0)
+		(void)error_set(&h->failure, code, "%s", text);
+	pthread_cond_broadcast(&h->changed);
+	pthread_mutex_unlock(&h->lock);
+	host_log(h, DYN_LOG_ERROR, "%s", text);
+}
+
+void
+host_storage_error(struct host *h, int code)
+{
+	pthread_mutex_lock(&h->lock);
+	h->storage_error = code;
+	pthread_mutex_unlock(&h->lock);
+}

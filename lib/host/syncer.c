@@ -1,0 +1,345 @@
+/* The sync thread: fences, pulls, serves. */
+#include "host/syncer.h"
+
+#include <semaphore.h>
+
+#include "host/gossip.h"
+#include "host/worker.h"
+
+#define FENCE_RETRY (100 * NS_PER_MS)
+
+struct syncer {
+	struct host *host;
+	struct loop loop;
+	struct pull *pull;
+	struct links links;
+	struct outbox out;
+	struct view *view;
+	uint64_t fenced;      /* workers, by this view: one bit each */
+	uint64_t fence_again; /* when to ask those again that did not answer */
+	bool closing, drained;
+	sem_t closed;
+};
+
+static void turn(void *arg);
+static int on_frame(void *arg, const struct dyn_id *, uint64_t conn, const struct frame *);
+static void on_up(void *arg, const struct dyn_id *, unsigned worker);
+static void on_down(void *arg, const struct dyn_id *, unsigned worker, const char *address,
+    int rc, bool sure);
+
+static const struct links_events link_events = { on_frame, on_up, on_down };
+
+int
+syncer_new(struct syncer **out, struct host *host)
+{
+	struct pull_options o = { .self = host->self, .engine = host->engine, .w = host->w };
+	struct syncer *s = mem_zalloc(sizeof(*s));
+	int rc;
+
+	*out = NULL;
+	if (s == NULL)
+		return DYN_ENOMEM;
+	s->host = host;
+	s->fence_again = TIME_NEVER;
+	outbox_init(&s->out);
+	rc = loop_init(&s->loop, "dyn-sync", turn, s);
+	if (rc != 0)
+		goto fail_loop;
+	rc = links_init(&s->links, host, &s->loop, PURPOSE_SYNC, false, &link_events, s);
+	if (rc != 0)
+		goto fail_links;
+	rc = pull_new(&s->pull, &o);
+	if (rc != 0)
+		goto fail_pull;
+	sem_init(&s->closed, 0, 0);
+	*out = s;
+	return 0;
+fail_pull:
+	links_fini(&s->links);
+fail_links:
+	loop_fini(&s->loop);
+fail_loop:
+	outbox_fini(&s->out);
+	mem_free(s);
+	return rc;
+}
+
+void
+syncer_free(struct syncer *s)
+{
+	if (s == NULL)
+		return;
+	loop_fini(&s->loop);
+	links_fini(&s->links);
+	pull_free(s->pull);
+	outbox_fini(&s->out);
+	view_unref(s->view);
+	sem_destroy(&s->closed);
+	mem_free(s);
+}
+
+int
+syncer_start(struct syncer *s)
+{
+	return loop_start(&s->loop);
+}
+
+struct loop *
+syncer_loop(struct syncer *s)
+{
+	return &s->loop;
+}
+
+struct links *
+syncer_links(struct syncer *s)
+{
+	return &s->links;
+}
+
+/* ----------------------------------------------------------------- events */
+
+static int
+on_frame(void *arg, const struct dyn_id *from, uint64_t conn, const struct frame *f)
+{
+	struct syncer *s = arg;
+	union msg m;
+	int rc = msg_decode(f->kind, f->body, &m);
+
+	if (rc == DYN_EVERSION)
+		return 0;
+	if (rc != 0)
+		return rc;
+	return pull_frame(s->pull, from, conn, f, &m, host_moment(&s->loop), &s->out);
+}
+
+static void
+on_up(void *arg, const struct dyn_id *id, unsigned worker)
+{
+	(void)arg;
+	(void)id;
+	(void)worker;
+}
+
+static void
+on_down(void *arg, const struct dyn_id *id, unsigned worker, const char *address, int rc,
+    bool sure)
+{
+	struct syncer *s = arg;
+
+	(void)worker;
+	(void)address;
+	(void)rc;
+	(void)sure;
+	pull_lost(s->pull, id, host_moment(&s->loop), &s->out);
+}
+
+static void
+fence(struct syncer *s)
+{
+	s->fence_again = s->loop.now + FENCE_RETRY;
+	for (unsigned i = 0; i < s->host->workers_count; i++)
+		if ((s->fenced >> i & 1) == 0)
+			worker_fence(s->host->workers[i], s->view);
+}
+
+/* ---------------------------------------------------------------- effects */
+
+static void
+carry_out(struct syncer *s, struct effect *e)
+{
+	struct pull_rows *rows;
+
+	switch (e->kind) {
+	case FX_SEND:
+		if (links_send(&s->links, &e->to, 0, NULL, e->frame) == 0)
+			e->frame = NULL;
+		else
+			pull_lost(s->pull, &e->to, host_moment(&s->loop), &s->out);
+		break;
+	case FX_REPLY:
+		links_reply(&s->links, e->conn, e->frame);
+		e->frame = NULL;
+		break;
+	case FX_ROWS:
+		rows = e->what;
+		worker_rows(s->host->workers[rows->partition % s->host->workers_count], rows);
+		break;
+	case FX_SYNCED:
+		gossip_synced(s->host->gossip, e->view);
+		break;
+	case FX_POKE:
+		gossip_poke(s->host->gossip, &e->to);
+		break;
+	case FX_LOG:
+		host_log(s->host, (enum dyn_log_level)e->rc, "%.*s", (int)e->frame->len,
+		    (const char *)e->frame->data);
+		break;
+	default:
+		DYN_ASSERT(!"not an effect of sync");
+		break;
+	}
+}
+
+static void
+turn(void *arg)
+{
+	struct syncer *s = arg;
+	uint64_t wake = TIME_NEVER;
+
+	if (!s->closing) {
+		if (s->fence_again <= s->loop.now)
+			fence(s);
+		if (pull_wake(s->pull) <= s->loop.now)
+			pull_tick(s->pull, host_moment(&s->loop), &s->out);
+	}
+	for (size_t i = 0; i < s->out.count; i++) {
+		struct effect e = s->out.list[i];
+
+		memset(&s->out.list[i], 0, sizeof(e));
+		carry_out(s, &e);
+		effect_drop(&e);
+	}
+	s->out.count = 0;
+	pthread_mutex_lock(&s->host->lock);
+	s->host->pending = pull_pending(s->pull);
+	pthread_mutex_unlock(&s->host->lock);
+	if (!s->closing)
+		wake = MIN(pull_wake(s->pull), s->fence_again);
+	loop_wake_at(&s->loop, wake);
+	if (s->closing && s->links.open == 0 && !s->drained) {
+		s->drained = true;
+		sem_post(&s->closed);
+	}
+}
+
+/* ---------------------------------------------------------------- letters */
+
+struct sync_letter {
+	struct letter letter;
+	struct syncer *syncer;
+	struct view *view;
+	struct pull_rows *rows;
+	unsigned worker;
+	int rc;
+};
+
+static struct sync_letter *
+sync_letter(struct syncer *s, void (*run)(struct letter *))
+{
+	struct sync_letter *l = mem_zalloc(sizeof(*l));
+
+	if (l != NULL) {
+		l->letter.run = run;
+		l->syncer = s;
+	}
+	return l;
+}
+
+static void
+view_came(struct letter *l)
+{
+	struct sync_letter *v = CONTAINER_OF(l, struct sync_letter, letter);
+	struct syncer *s = v->syncer;
+	bool other = s->view == NULL || table_compare(s->view->current, v->view->current) != 0;
+
+	view_unref(s->view);
+	s->view = v->view;
+	mem_free(v);
+	if (s->closing)
+		return;
+	links_view(&s->links, s->view);
+	pull_view(s->pull, s->view, host_moment(&s->loop), &s->out);
+	if (other) {
+		s->fenced = 0;
+		fence(s);
+	}
+}
+
+void
+syncer_view(struct syncer *s, struct view *v)
+{
+	struct sync_letter *l = sync_letter(s, view_came);
+
+	if (l == NULL)
+		return; /* the next view brings it */
+	l->view = view_ref(v);
+	loop_post(&s->loop, &l->letter);
+}
+
+static void
+fenced_came(struct letter *l)
+{
+	struct sync_letter *f = CONTAINER_OF(l, struct sync_letter, letter);
+	struct syncer *s = f->syncer;
+	uint64_t all = UINT64_MAX >> (64 - s->host->workers_count);
+
+	if (f->rc == 0 && table_compare(f->view->current, s->view->current) == 0)
+		s->fenced |= UINT64_C(1) << f->worker;
+	if (s->fenced == all) {
+		s->fence_again = TIME_NEVER;
+		pull_fenced(s->pull, s->view);
+	}
+	view_unref(f->view);
+	mem_free(f);
+}
+
+void
+syncer_fenced(struct syncer *s, unsigned worker, struct view *v, int rc)
+{
+	struct sync_letter *l = sync_letter(s, fenced_came);
+
+	if (l == NULL) {
+		view_unref(v);
+		return;
+	}
+	l->worker = worker;
+	l->view = v;
+	l->rc = rc;
+	loop_post(&s->loop, &l->letter);
+}
+
+static void
+stored_came(struct letter *l)
+{
+	struct sync_letter *r = CONTAINER_OF(l, struct sync_letter, letter);
+	struct syncer *s = r->syncer;
+
+	pull_stored(s->pull, r->rows, r->rc, host_moment(&s->loop), &s->out);
+	mem_free(r);
+}
+
+void
+syncer_stored(struct syncer *s, struct pull_rows *rows, int rc)
+{
+	struct sync_letter *l = sync_letter(s, stored_came);
+
+	if (l == NULL) {
+		pull_rows_free(rows);
+		return; /* patience runs out, and the rows are asked for again */
+	}
+	l->rows = rows;
+	l->rc = rc;
+	loop_post(&s->loop, &l->letter);
+}
+
+static void
+close_came(struct letter *l)
+{
+	struct sync_letter *c = CONTAINER_OF(l, struct sync_letter, letter);
+
+	c->syncer->closing = true;
+	links_close(&c->syncer->links);
+}
+
+void
+syncer_stop(struct syncer *s)
+{
+	struct sync_letter c = { .letter = { NULL, close_came }, .syncer = s };
+
+	if (!s->loop.running)
+		return;
+	loop_post(&s->loop, &c.letter);
+	while (sem_wait(&s->closed) != 0)
+		continue;
+	loop_stop(&s->loop);
+}

@@ -1,0 +1,620 @@
+/* The worker thread: events in, effects carried out. */
+#include "host/worker.h"
+
+#include <semaphore.h>
+
+#include "core/pull.h"
+#include "host/gossip.h"
+#include "host/status.h"
+#include "host/storage.h"
+#include "host/syncer.h"
+
+#define FIGURES_PERIOD (50 * NS_PER_MS)
+#define POKE_PERIOD (20 * NS_PER_MS)
+
+struct worker {
+	struct host *host;
+	struct loop loop;
+	struct work *work;
+	struct links links;
+	struct outbox out;
+	unsigned index;
+	uint64_t poked_at;
+	bool closing;
+	size_t left;        /* requests when the time was over */
+	uint64_t close_until;
+	bool drained;       /* said so */
+	sem_t closed;       /* everything has ended; the thread may stop */
+	struct list asks;   /* struct status_ask */
+	uint64_t next_ask;
+	bool figures_old;
+	uint64_t figures_at;
+	pthread_mutex_t lock; /* of figures and down */
+	struct worker_figures figures;
+	struct dyn_id *down;  /* members that cannot be reached */
+	size_t down_count, down_cap;
+};
+
+static void turn(void *arg);
+static int on_frame(void *arg, const struct dyn_id *, uint64_t conn, const struct frame *);
+static void on_up(void *arg, const struct dyn_id *, unsigned worker);
+static void on_down(void *arg, const struct dyn_id *, unsigned worker, const char *address,
+    int rc, bool sure);
+
+static const struct links_events link_events = { on_frame, on_up, on_down };
+
+int
+worker_new(struct worker **out, struct host *host, unsigned index, uint64_t seed)
+{
+	struct work_options o = {
+		.self = host->self,
+		.client = host->role == DYN_CLIENT,
+		.engine = host->engine,
+		.actor = host->actor,
+		.index = index,
+		.workers = host->workers_count,
+		.siblings_max = host->siblings_max,
+		.skew_max_ms = host->skew_max_ms,
+		.bytes_max = host->memory_max / host->workers_count,
+		.seed = seed,
+	};
+	struct worker *w = mem_zalloc(sizeof(*w));
+	int rc;
+
+	*out = NULL;
+	if (w == NULL)
+		return DYN_ENOMEM;
+	w->host = host;
+	w->index = index;
+	list_init(&w->asks);
+	outbox_init(&w->out);
+	pthread_mutex_init(&w->lock, NULL);
+	rc = loop_init(&w->loop, "dyn-worker", turn, w);
+	if (rc != 0)
+		goto fail_loop;
+	rc = links_init(&w->links, host, &w->loop, PURPOSE_DATA, true, &link_events, w);
+	if (rc != 0)
+		goto fail_links;
+	rc = work_new(&w->work, &o);
+	if (rc != 0)
+		goto fail_work;
+	w->figures.incarnation = host->actor.incarnation;
+	sem_init(&w->closed, 0, 0);
+	*out = w;
+	return 0;
+fail_work:
+	links_fini(&w->links);
+fail_links:
+	loop_fini(&w->loop);
+fail_loop:
+	outbox_fini(&w->out);
+	pthread_mutex_destroy(&w->lock);
+	mem_free(w);
+	return rc;
+}
+
+int
+worker_start(struct worker *w)
+{
+	return loop_start(&w->loop);
+}
+
+void
+worker_free(struct worker *w)
+{
+	if (w == NULL)
+		return;
+	loop_fini(&w->loop);
+	links_fini(&w->links);
+	work_free(w->work);
+	outbox_fini(&w->out);
+	sem_destroy(&w->closed);
+	pthread_mutex_destroy(&w->lock);
+	mem_free(w->down);
+	mem_free(w);
+}
+
+struct loop *
+worker_loop(struct worker *w)
+{
+	return &w->loop;
+}
+
+struct links *
+worker_links(struct worker *w)
+{
+	return &w->links;
+}
+
+/* ------------------------------------------------------------ connections */
+
+static void
+answer_status(struct worker *w, uint64_t conn, const struct frame *f)
+{
+	struct frame head = { .request = f->request };
+	struct buf *frame;
+
+	if (status_frame(w->host, &head, &frame) == 0)
+		links_reply(&w->links, conn, frame);
+}
+
+static void
+end_ask(struct status_ask *a, int rc)
+{
+	list_remove(&a->link);
+	a->rc = rc;
+	a->done(a);
+}
+
+static int
+status_came(struct worker *w, const struct frame *f)
+{
+	union msg m;
+	int rc = msg_decode(f->kind, f->body, &m);
+
+	if (rc != 0)
+		return rc;
+	LIST_EACH_SAFE(l, next, &w->asks) {
+		struct status_ask *a = CONTAINER_OF(l, struct status_ask, link);
+
+		if (a->number != f->request)
+			continue;
+		a->status = buf_copy(m.status_ack.status.data, m.status_ack.status.len);
+		a->stats = buf_copy(m.status_ack.stats.data, m.status_ack.stats.len);
+		end_ask(a, a->status != NULL && a->stats != NULL ? 0 : DYN_ENOMEM);
+	}
+	return 0;
+}
+
+static int
+on_frame(void *arg, const struct dyn_id *from, uint64_t conn, const struct frame *f)
+{
+	struct worker *w = arg;
+
+	if (f->kind == MSG_STATUS) {
+		answer_status(w, conn, f);
+		return 0;
+	}
+	if (f->kind == MSG_STATUS_ACK)
+		return status_came(w, f);
+	w->figures_old = true;
+	return work_frame(w->work, from, conn, f, host_moment(&w->loop), &w->out);
+}
+
+static size_t
+down_find(const struct worker *w, const struct dyn_id *id)
+{
+	size_t i = 0;
+
+	while (i < w->down_count && !id_equal(&w->down[i], id))
+		i++;
+	return i;
+}
+
+/* Only a display: without memory the member is shown as reachable. */
+static void
+down_set(struct worker *w, const struct dyn_id *id, bool down)
+{
+	size_t i;
+
+	pthread_mutex_lock(&w->lock);
+	i = down_find(w, id);
+	if (!down && i < w->down_count) {
+		w->down[i] = w->down[--w->down_count];
+	} else if (down && i == w->down_count) {
+		if (i == w->down_cap) {
+			void *p = mem_realloc(w->down, (2 * i + 4) * sizeof(*w->down));
+
+			if (p != NULL) {
+				w->down = p;
+				w->down_cap = 2 * i + 4;
+			}
+		}
+		if (i < w->down_cap)
+			w->down[w->down_count++] = *id;
+	}
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void
+on_up(void *arg, const struct dyn_id *id, unsigned worker)
+{
+	struct worker *w = arg;
+
+	work_peer_up(w->work, id, worker);
+	down_set(w, id, false);
+}
+
+static void
+on_down(void *arg, const struct dyn_id *id, unsigned worker, const char *address, int rc,
+    bool sure)
+{
+	struct worker *w = arg;
+
+	(void)address;
+	(void)rc;
+	work_peer_down(w->work, id, worker, sure, host_moment(&w->loop), &w->out);
+	down_set(w, id, true);
+	LIST_EACH_SAFE(l, next, &w->asks) {
+		struct status_ask *a = CONTAINER_OF(l, struct status_ask, link);
+
+		if (id_equal(&a->to, id))
+			end_ask(a, DYN_EQUORUM);
+	}
+}
+
+/* ------------------------------------------------------------------ effects */
+
+static void
+send_effect(struct worker *w, struct effect *e)
+{
+	/* Before the frame is given away: whom to tell if it does not go. */
+	struct rd r = rd_from(slice(e->frame->data + 8, 8));
+	uint64_t request = rd_u64(&r);
+
+	if (links_send(&w->links, &e->to, e->worker, NULL, e->frame) == 0)
+		e->frame = NULL;
+	else if (request != 0)
+		work_send_failed(w->work, &e->to, request, host_moment(&w->loop), &w->out);
+}
+
+static void
+poke_effect(struct worker *w, const struct dyn_id *to)
+{
+	/* Every frame of a busy peer would say the same. */
+	if (w->host->gossip == NULL || w->loop.now < w->poked_at + POKE_PERIOD)
+		return;
+	w->poked_at = w->loop.now;
+	gossip_poke(w->host->gossip, to);
+}
+
+static void
+carry_out(struct worker *w, struct effect *e)
+{
+	switch (e->kind) {
+	case FX_SEND:
+		send_effect(w, e);
+		break;
+	case FX_REPLY:
+		links_reply(&w->links, e->conn, e->frame);
+		e->frame = NULL;
+		break;
+	case FX_COMMIT:
+		storage_commit(w->host->storage, w, w->index, e->what);
+		break;
+	case FX_DONE:
+		w->host->done(w->host->done_arg, e->what);
+		break;
+	case FX_POKE:
+		poke_effect(w, &e->to);
+		break;
+	case FX_LOG:
+		host_log(w->host, (enum dyn_log_level)e->rc, "%.*s", (int)e->frame->len,
+		    (const char *)e->frame->data);
+		break;
+	case FX_FENCED:
+		syncer_fenced(w->host->syncer, w->index, e->what, e->rc);
+		break;
+	case FX_STORED:
+		syncer_stored(w->host->syncer, e->what, e->rc);
+		break;
+	case FX_VIEW:
+	case FX_FAIL:
+	case FX_ROWS:
+	case FX_SYNCED:
+		DYN_ASSERT(!"not an effect of a worker");
+		break;
+	}
+}
+
+static void
+carry_out_all(struct worker *w)
+{
+	for (size_t i = 0; i < w->out.count; i++) {
+		/* By value: carrying out may add effects and move the list. */
+		struct effect e = w->out.list[i];
+
+		memset(&w->out.list[i], 0, sizeof(e));
+		carry_out(w, &e);
+		effect_drop(&e);
+	}
+	w->out.count = 0;
+}
+
+static void
+publish_figures(struct worker *w)
+{
+	if (!w->figures_old)
+		return;
+	if (w->loop.now < w->figures_at + FIGURES_PERIOD)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->figures.work = *work_stats(w->work);
+	w->figures.bytes = work_bytes(w->work);
+	w->figures.unwritten = work_unwritten(w->work);
+	w->figures.skewed = work_skewed(w->work);
+	w->figures.requests = work_requests(w->work);
+	w->figures.incarnation = work_incarnation(w->work);
+	pthread_mutex_unlock(&w->lock);
+	w->figures_at = w->loop.now;
+	w->figures_old = false;
+}
+
+static uint64_t
+expire_asks(struct worker *w)
+{
+	uint64_t next_at = TIME_NEVER;
+
+	LIST_EACH_SAFE(l, next, &w->asks) {
+		struct status_ask *a = CONTAINER_OF(l, struct status_ask, link);
+
+		if (a->until <= w->loop.now)
+			end_ask(a, DYN_ETIMEOUT);
+		else
+			next_at = MIN(next_at, a->until);
+	}
+	return next_at;
+}
+
+/* Closing: first the requests, then what they left in the store, then the
+ * connections, then the thread. */
+static void
+close_step(struct worker *w)
+{
+	bool late = w->loop.now >= w->close_until;
+
+	if (!w->links.closing) {
+		if (work_requests(w->work) > 0 && !late)
+			return;
+		w->left = work_requests(w->work);
+		work_close(w->work, host_moment(&w->loop), &w->out);
+		carry_out_all(w);
+		links_close(&w->links);
+	}
+	if (w->links.open == 0 && !work_committing(w->work) && !w->drained) {
+		w->drained = true;
+		sem_post(&w->closed);
+	}
+}
+
+static void
+turn(void *arg)
+{
+	struct worker *w = arg;
+	uint64_t wake;
+
+	if (work_wake(w->work) <= w->loop.now)
+		work_tick(w->work, host_moment(&w->loop), &w->out);
+	links_tick(&w->links);
+	carry_out_all(w);
+	if (w->closing)
+		close_step(w);
+	work_turn(w->work, &w->out);
+	carry_out_all(w);
+	publish_figures(w);
+	wake = MIN(work_wake(w->work), links_wake(&w->links));
+	wake = MIN(wake, expire_asks(w));
+	if (w->figures_old)
+		wake = MIN(wake, w->figures_at + FIGURES_PERIOD);
+	if (w->closing && !w->links.closing)
+		wake = MIN(wake, w->close_until);
+	loop_wake_at(&w->loop, wake);
+}
+
+/* ---------------------------------------------------------------- letters */
+
+static void
+op_came(struct letter *l)
+{
+	struct op *op = CONTAINER_OF((struct letter_space *)(void *)l, struct op, letter);
+	struct worker *w = op->worker;
+
+	w->figures_old = true;
+	work_op(w->work, op, host_moment(&w->loop), &w->out);
+}
+
+void
+worker_op(struct worker *w, struct op *op)
+{
+	struct letter *l = (struct letter *)(void *)&op->letter;
+
+	op->worker = w;
+	l->run = op_came;
+	loop_post(&w->loop, l);
+}
+
+/* A letter that carries a view: news, or the order to fence by it. */
+struct view_letter {
+	struct letter letter;
+	struct worker *worker;
+	struct view *view;
+	bool fence;
+};
+
+static void
+view_came(struct letter *l)
+{
+	struct view_letter *v = CONTAINER_OF(l, struct view_letter, letter);
+	struct worker *w = v->worker;
+
+	links_view(&w->links, v->view);
+	if (v->fence)
+		work_fence(w->work, v->view, v->view, host_moment(&w->loop), &w->out);
+	else {
+		work_view(w->work, v->view, host_moment(&w->loop), &w->out);
+		view_unref(v->view);
+	}
+	mem_free(v);
+}
+
+static void
+post_view(struct worker *w, struct view *view, bool fence)
+{
+	struct view_letter *v = mem_zalloc(sizeof(*v));
+
+	if (v == NULL) {
+		if (fence)
+			syncer_fenced(w->host->syncer, w->index, view_ref(view), DYN_ENOMEM);
+		return;
+	}
+	v->letter.run = view_came;
+	v->worker = w;
+	v->view = view_ref(view);
+	v->fence = fence;
+	loop_post(&w->loop, &v->letter);
+}
+
+void
+worker_view(struct worker *w, struct view *view)
+{
+	post_view(w, view, false);
+}
+
+void
+worker_fence(struct worker *w, struct view *view)
+{
+	post_view(w, view, true);
+}
+
+struct commit_letter {
+	struct letter letter;
+	struct worker *worker;
+	struct batch *batch;
+	int rc;
+};
+
+static void
+commit_came(struct letter *l)
+{
+	struct commit_letter *c = CONTAINER_OF(l, struct commit_letter, letter);
+	struct worker *w = c->worker;
+
+	w->figures_old = true;
+	work_committed(w->work, c->batch, c->rc, host_moment(&w->loop), &w->out);
+	mem_free(c);
+}
+
+void
+worker_committed(struct worker *w, struct batch *b, int rc, struct letter *reuse)
+{
+	/* The letter the batch came by is memory enough for the answer. */
+	struct commit_letter *c = (struct commit_letter *)(void *)reuse;
+
+	if (c == NULL)
+		c = mem_zalloc(sizeof(*c));
+	DYN_ASSERT(c != NULL);
+	c->letter.run = commit_came;
+	c->worker = w;
+	c->batch = b;
+	c->rc = rc;
+	loop_post(&w->loop, &c->letter);
+}
+
+struct rows_letter {
+	struct letter letter;
+	struct worker *worker;
+	struct pull_rows *rows;
+};
+
+static void
+rows_came(struct letter *l)
+{
+	struct rows_letter *r = CONTAINER_OF(l, struct rows_letter, letter);
+	struct worker *w = r->worker;
+
+	w->figures_old = true;
+	work_rows(w->work, buf_slice(r->rows->rows), r->rows, host_moment(&w->loop), &w->out);
+	mem_free(r);
+}
+
+void
+worker_rows(struct worker *w, struct pull_rows *rows)
+{
+	struct rows_letter *r = mem_zalloc(sizeof(*r));
+
+	if (r == NULL) {
+		syncer_stored(w->host->syncer, rows, DYN_ENOMEM);
+		return;
+	}
+	r->letter.run = rows_came;
+	r->worker = w;
+	r->rows = rows;
+	loop_post(&w->loop, &r->letter);
+}
+
+static void
+ask_came(struct letter *l)
+{
+	struct status_ask *a = CONTAINER_OF(l, struct status_ask, letter);
+	struct worker *w = a->worker;
+	/* Far from the numbers of requests, which count up from 1. */
+	struct frame head = { .request = (UINT64_C(1) << 63) + w->next_ask++ };
+	union msg m = { .status = { 0 } };
+	struct buf *frame = NULL;
+	int rc;
+
+	list_init(&a->link);
+	list_add(&w->asks, &a->link);
+	a->number = head.request;
+	rc = msg_encode(&frame, &head, MSG_STATUS, &m);
+	if (rc == 0)
+		rc = links_send(&w->links, &a->to, 0, NULL, frame);
+	if (rc != 0) {
+		buf_unref(frame);
+		end_ask(a, rc == DYN_ENOMEM ? rc : DYN_EQUORUM);
+	}
+}
+
+void
+worker_ask_status(struct worker *w, struct status_ask *a)
+{
+	a->letter.run = ask_came;
+	a->worker = w;
+	loop_post(&w->loop, &a->letter);
+}
+
+bool
+worker_reachable(struct worker *w, const struct dyn_id *id)
+{
+	bool yes;
+
+	pthread_mutex_lock(&w->lock);
+	yes = down_find(w, id) == w->down_count;
+	pthread_mutex_unlock(&w->lock);
+	return yes;
+}
+
+void
+worker_figures(struct worker *w, struct worker_figures *out)
+{
+	pthread_mutex_lock(&w->lock);
+	*out = w->figures;
+	pthread_mutex_unlock(&w->lock);
+}
+
+struct close_letter {
+	struct letter letter;
+	struct worker *worker;
+	uint64_t until;
+};
+
+static void
+close_came(struct letter *l)
+{
+	struct close_letter *c = CONTAINER_OF(l, struct close_letter, letter);
+
+	c->worker->closing = true;
+	c->worker->close_until = c->until;
+}
+
+size_t
+worker_stop(struct worker *w, uint64_t until)
+{
+	struct close_letter c = { { NULL, close_came }, w, until };
+
+	loop_post(&w->loop, &c.letter);
+	while (sem_wait(&w->closed) != 0)
+		continue; /* a signal of the application's */
+	loop_stop(&w->loop);
+	return w->left;
+}

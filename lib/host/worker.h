@@ -1,0 +1,55 @@
+/*
+ * A worker thread: the machines of core/work.h, their connections, and the
+ * doors other threads knock at.
+ *
+ * Each turn: letters and frames become events; the machines' effects are
+ * carried out until there are none; the open batch goes to storage; what was
+ * queued on connections leaves.
+ */
+#ifndef DYN_WORKER_H
+#define DYN_WORKER_H
+
+#include "host/links.h"
+
+struct worker;
+struct pull_rows;
+
+int worker_new(struct worker **out, struct host *, unsigned index, uint64_t seed) DYN_CHECK;
+int worker_start(struct worker *) DYN_CHECK;
+/* Wait until requests have ended or the time is over, cut off the rest, close
+ * the connections, end the thread.  Returns how many were cut off.  Storage
+ * must still run. */
+size_t worker_stop(struct worker *, uint64_t until);
+void worker_free(struct worker *); /* NULL is allowed; the thread has ended */
+struct loop *worker_loop(struct worker *);
+struct links *worker_links(struct worker *);
+
+/* Any thread. */
+void worker_op(struct worker *, struct op *);
+void worker_view(struct worker *, struct view *);
+void worker_committed(struct worker *, struct batch *, int rc, struct letter *reuse);
+void worker_fence(struct worker *, struct view *);   /* answers syncer_fenced */
+void worker_rows(struct worker *, struct pull_rows *); /* answers syncer_stored */
+bool worker_reachable(struct worker *, const struct dyn_id *);
+/* Counters as of at most 50 ms ago. */
+struct worker_figures {
+	struct work_stats work;
+	uint64_t bytes, unwritten, skewed, requests;
+	uint64_t incarnation; /* of the actor */
+};
+void worker_figures(struct worker *, struct worker_figures *);
+
+/* Status of another member; answers arrive by done on the worker's thread. */
+struct status_ask {
+	struct letter letter;
+	struct list link;
+	struct worker *worker;
+	struct dyn_id to;
+	uint64_t number, until;
+	int rc;
+	struct buf *status, *stats; /* as in STATUS_ACK */
+	void (*done)(struct status_ask *);
+};
+void worker_ask_status(struct worker *, struct status_ask *);
+
+#endif

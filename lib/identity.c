@@ -1,0 +1,157 @@
+/*
+ * Who this node is, over restarts (DESIGN 4, 7): rows of DYN_SPACE_META.
+ *
+ *	id           16 bytes, drawn once
+ *	incarnation  of the member record: raised at every start, durable
+ *	             before the first packet
+ *	actor        incarnation under which this node mints
+ *	view         saved by the gossip thread
+ *
+ * The actor is kept only over a clean stop in the same place (host/dir.h);
+ * every other start draws a new one: what the last life minted and had not on
+ * disk yet, peers may have, and this node must never mint those dots again.
+ * Of the 64 bits the top 16 count starts, for people who read traces; 32 are
+ * random, so that the copies of one directory draw different ones; the low 16
+ * are for renewals within a life (core/store.h).
+ */
+#include "node.h"
+
+#include <openssl/rand.h>
+
+static int
+meta_get(struct dyn_engine *e, const char *name, struct dyn_buffer *out)
+{
+	out->len = 0;
+	return e->get(e->self, DYN_SPACE_META, slice(name, strlen(name)), out);
+}
+
+/* A number, 0 if there is none. */
+static int
+meta_number(struct dyn_engine *e, const char *name, uint64_t *out)
+{
+	struct dyn_buffer b = { NULL, 0, 0 };
+	int rc = meta_get(e, name, &b);
+
+	*out = 0;
+	if (rc == 0 && b.len != 8) {
+		rc = DYN_ECORRUPT;
+	} else if (rc == 0) {
+		struct rd r = rd_from(slice(b.data, b.len));
+
+		*out = rd_u64(&r);
+	}
+	dyn_buffer_free(&b);
+	return rc == DYN_ENOTFOUND ? 0 : rc;
+}
+
+static void
+put_u64(unsigned char p[8], uint64_t v)
+{
+	for (int i = 0; i < 8; i++)
+		p[i] = (unsigned char)(v >> (8 * i));
+}
+
+static struct dyn_row
+meta_row(const char *name, const void *value, size_t len)
+{
+	struct dyn_row row = { DYN_SPACE_META, slice(name, strlen(name)), slice(value, len) };
+
+	return row;
+}
+
+static int
+load_id(dyn_node *n, bool *fresh)
+{
+	struct dyn_engine *e = n->host.engine;
+	struct dyn_buffer b = { NULL, 0, 0 };
+	int rc = meta_get(e, "id", &b);
+
+	*fresh = rc == DYN_ENOTFOUND;
+	if (rc == 0 && b.len != sizeof(n->host.self.bytes))
+		rc = DYN_ECORRUPT;
+	if (rc == 0)
+		memcpy(n->host.self.bytes, b.data, sizeof(n->host.self.bytes));
+	else if (*fresh)
+		rc = RAND_bytes(n->host.self.bytes, sizeof(n->host.self.bytes)) == 1 ? 0
+		                                                                    : DYN_EIO;
+	dyn_buffer_free(&b);
+	return rc;
+}
+
+static int
+load_view(dyn_node *n, struct identity *id)
+{
+	struct dyn_buffer b = { NULL, 0, 0 };
+	int rc = meta_get(n->host.engine, "view", &b);
+
+	if (rc == 0)
+		rc = view_decode(&id->saved, slice(b.data, b.len));
+	if (rc == DYN_EPROTO)
+		rc = DYN_ECORRUPT;
+	dyn_buffer_free(&b);
+	return rc == DYN_ENOTFOUND ? 0 : rc;
+}
+
+static uint64_t
+new_actor(uint64_t old, uint32_t random)
+{
+	return ((old >> 48) + 1) << 48 | (uint64_t)random << 16;
+}
+
+int
+identity_load(dyn_node *n, struct identity *id, struct dyn_error *error)
+{
+	unsigned char incarnation[8], actor[8];
+	struct dyn_row rows[3];
+	uint64_t old;
+	uint32_t random;
+	int rc;
+
+	memset(id, 0, sizeof(*id));
+	if (RAND_bytes((unsigned char *)&random, sizeof(random)) != 1)
+		return error_set(error, DYN_EIO, "no random numbers");
+	if (n->host.engine == NULL) { /* a client is somebody new each time */
+		if (RAND_bytes(n->host.self.bytes, sizeof(n->host.self.bytes)) != 1)
+			return error_set(error, DYN_EIO, "no random numbers");
+		return 0;
+	}
+	rc = load_id(n, &id->fresh);
+	if (rc == 0)
+		rc = meta_number(n->host.engine, "incarnation", &n->incarnation);
+	if (rc == 0)
+		rc = meta_number(n->host.engine, "actor", &old);
+	if (rc == 0)
+		rc = load_view(n, id);
+	if (rc != 0)
+		return error_set(error, rc, "cannot read who this node is: %s",
+		    dyn_strerror(rc));
+	n->incarnation++;
+	n->host.actor.node = load_be64(n->host.self.bytes);
+	n->host.actor.incarnation = old;
+	if (id->fresh || old == 0 || !n->has_dir || !n->dir.clean)
+		n->host.actor.incarnation = new_actor(old, random);
+	put_u64(incarnation, n->incarnation);
+	put_u64(actor, n->host.actor.incarnation);
+	rows[0] = meta_row("id", n->host.self.bytes, sizeof(n->host.self.bytes));
+	rows[1] = meta_row("incarnation", incarnation, sizeof(incarnation));
+	rows[2] = meta_row("actor", actor, sizeof(actor));
+	rc = n->host.engine->apply(n->host.engine->self, rows, ARRAY_LEN(rows),
+	    DYN_DURABLE_DISK);
+	if (rc != 0) {
+		view_unref(id->saved);
+		id->saved = NULL;
+		return error_set(error, rc, "cannot write who this node is: %s",
+		    dyn_strerror(rc));
+	}
+	return 0;
+}
+
+int
+identity_save_clean(dyn_node *n)
+{
+	unsigned char actor[8];
+	struct dyn_row row = meta_row("actor", actor, sizeof(actor));
+
+	put_u64(actor, n->host.actor.incarnation);
+	return n->host.engine->apply(n->host.engine->self, &row, 1, DYN_DURABLE_DISK);
+}
