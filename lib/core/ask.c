@@ -174,7 +174,7 @@ ask_answer(struct work *w, struct request *r, const struct dyn_id *from,
 		/* Not applied.  With a newer view, choose among its owners. */
 		memset(&a->asked, 0, sizeof(a->asked));
 		r->moved = true;
-		if (table_compare(w->view->current, r->view->current) > 0)
+		if (view_is_newer(w->view, r->view))
 			ask_view(w, r, m, out);
 		return;
 	}

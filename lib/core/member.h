@@ -13,8 +13,27 @@
  *	JOINING --first seed is me, nobody else answers--> MEMBER  [member_tick]
  *	MEMBER for good
  *
+ * Both a node that asked and a node that was asked may still be joining; who is
+ * asked then says "not yet" (DYN_EBUSY).
+ *
+ * A frame GOSSIP carries the sender's digest, and its view where the receiver
+ * probably lacks it (a push after a change).  The answer carries the receiver's
+ * digest, and its view if the digests differ; what it lacks itself then comes
+ * as a further GOSSIP.  So equal views cost two small frames a second.  Views
+ * travel whole, about 2 bytes per replica slot and 150 per member: 12 KiB for 30
+ * nodes and 1,024 partitions.  For rings of hundreds of nodes the records that
+ * changed and the table by its digest should travel instead; the table then can
+ * be computed from its parent.
+ *
+ * A client asks a random member for its view every 10 seconds, and at once when
+ * an answer shows that its own is old (paper 6.4).
+ *
  * The caller sends FX_SEND frames on gossip connections and tells about those
- * that failed; the machine never waits for any of them.
+ * that failed; the machine never waits for any of them.  Effects are in order:
+ * a view is published before frames that say so are sent (view.c relies on it).
+ *
+ * member.c is the life of a node and its own record, member_gossip.c what it
+ * says to others.
  */
 #ifndef DYN_MEMBER_H
 #define DYN_MEMBER_H
@@ -26,15 +45,21 @@
 #define JOIN_RETRY (500 * NS_PER_MS)
 #define JOIN_CREATE_AFTER (2 * NS_PER_S)
 #define CLIENT_POLL (10 * NS_PER_S) /* paper 6.4 */
+#define PUSH_GAP (50 * NS_PER_MS)   /* changes within it leave together */
+#define POKE_GAP (20 * NS_PER_MS)   /* pokes within it are one */
+#define GOSSIP_FANOUT 3             /* members told of a change at once */
+#define SEED_ROUNDS 10              /* every so many rounds a seed is asked too */
 
 struct member_options {
 	struct record self;        /* address, location, weight, incarnation ... */
-	struct settings settings;  /* for a creator; else only name (n, partitions
-	                            * and hash: 0 or what must match) */
+	struct settings settings;  /* name; n, partitions, hash: 0 or what must
+	                            * match.  ring_id and secret, and whatever is 0
+	                            * of the others by default: for a creator */
 	struct view *saved;        /* from the last run, or NULL; a ref is taken */
-	const char *seeds;         /* "host:port,..." or NULL */
+	const char *seeds;         /* "host:port,..." or NULL; copied */
 	enum dyn_join join;
-	bool client;               /* never a member: polls the view */
+	bool client;               /* never a member: polls the view; of self only
+	                            * the address is read, "" if it has none */
 	uint64_t seed;             /* of randomness */
 };
 
@@ -45,6 +70,9 @@ int member_new(struct member **out, const struct member_options *, struct moment
 void member_free(struct member *);
 /* The current view (borrowed), NULL while joining. */
 struct view *member_view(const struct member *);
+/* Of this node's record now: raised if somebody had one newer than ours (a
+ * directory that was rolled back, or a second process with our id). */
+uint64_t member_incarnation(const struct member *);
 /* When member_tick wants to be called, ns. */
 uint64_t member_wake(const struct member *);
 void member_tick(struct member *, struct moment, struct outbox *);
@@ -60,7 +88,9 @@ void member_unreachable(struct member *, const struct dyn_id *, const char *addr
 void member_learn(struct member *, struct view *, struct moment, struct outbox *);
 /* A frame showed that this member has another table: gossip with it now. */
 void member_poke(struct member *, const struct dyn_id *, struct moment, struct outbox *);
-/* This node now holds all it owns by this table. */
+/* This node now holds all it owns by this table, and whatever it coordinates
+ * goes by a view with this table.  Nothing happens if the table is not the
+ * current one any more. */
 void member_synced(struct member *, const struct table *, struct moment, struct outbox *);
 
 #endif

@@ -97,7 +97,7 @@ static void
 send_pull(struct pull *p, struct task *t, struct moment m, struct outbox *out)
 {
 	const struct table *table = p->view->current;
-	struct frame head = { .request = p->next_number++, .epoch = table->epoch,
+	struct frame head = { .request = p->next_number++, .epoch = view_stamp(p->view),
 		.table = load_be64(table->digest.b) };
 	union msg msg = { .pull = { .partition = t->partition, .bytes_max = PULL_BYTES,
 		.after = buf_slice(t->after) } };
@@ -296,6 +296,7 @@ static int
 set_progress(struct pull *p)
 {
 	const struct view *v = p->view;
+	const struct record *self = view_find(v, &p->o.self);
 	uint8_t *progress = mem_zalloc(v->settings.partitions);
 	int base = table_find(v->base, &p->o.self), current = table_find(v->current, &p->o.self);
 
@@ -305,6 +306,8 @@ set_progress(struct pull *p)
 	p->progress = progress;
 	p->pending = 0;
 	p->cursor = 0;
+	if (view_phase(v) != VIEW_MOVING || (self != NULL && record_synced(self, v->current)))
+		return 0;
 	for (unsigned i = 0; i < v->settings.partitions && current >= 0; i++) {
 		if (!table_owns(v->current, i, (unsigned)current) ||
 		    (base >= 0 && table_owns(v->base, i, (unsigned)base)))
@@ -323,7 +326,7 @@ pull_view(struct pull *p, struct view *v, struct moment m, struct outbox *out)
 	view_ref(v);
 	view_unref(p->view);
 	p->view = v;
-	if (same && table_compare(v->base, v->current) != 0 && p->progress != NULL) {
+	if (same && view_phase(v) == VIEW_MOVING && p->progress != NULL) {
 		/* Indexes of members may have moved: look the sources up anew. */
 		LIST_EACH(l, &p->tasks) {
 			struct task *t = CONTAINER_OF(l, struct task, link);
@@ -448,7 +451,7 @@ serve_check(struct pull *p, const struct dyn_id *from, const struct frame *f,
 		return DYN_EBUSY;
 	if (pull->partition >= p->view->settings.partitions)
 		return DYN_EPROTO;
-	if (f->epoch != t->epoch || f->table != load_be64(t->digest.b)) {
+	if (f->epoch >> 2 != t->epoch || f->table != load_be64(t->digest.b)) {
 		outbox_add(out, FX_POKE)->to = *from;
 		return DYN_EMOVED;
 	}
@@ -469,7 +472,7 @@ serve(struct pull *p, const struct dyn_id *from, uint64_t conn, const struct fra
 	if (rc == 0)
 		rc = scan(p, pull, &rows, &done);
 	if (p->view != NULL) {
-		head.epoch = p->view->current->epoch;
+		head.epoch = view_stamp(p->view);
 		head.table = load_be64(p->view->current->digest.b);
 	}
 	memset(&ack.pull_ack, 0, sizeof(ack.pull_ack));

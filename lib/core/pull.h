@@ -6,7 +6,8 @@
  * base, it pulls each from the owners by base, row by row in name order, and
  * merges the rows into its own copy.  Meanwhile writes reach it already
  * (view_writers), reads do not (view_readers).  When all are complete it says
- * so (FX_SYNCED), and when every owner by current has, base becomes current.
+ * so (FX_SYNCED); when all members have, reads go by current, and when all do
+ * that, the old owners are let go (view.h).
  *
  * Why nothing acknowledged is missed.  An owner serves PULL only when fenced:
  * all its workers refuse writes of older tables, and what they took before is

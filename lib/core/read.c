@@ -320,7 +320,7 @@ read_answer(struct work *w, struct request *r, const struct dyn_id *from,
 	if (rc == DYN_EMOVED && r->op != NULL) {
 		b->vote = VOTE_NO;
 		r->moved = true;
-		if (w->view != r->view && table_compare(w->view->current, r->view->current) > 0)
+		if (view_is_newer(w->view, r->view))
 			read_view(w, r, m, out);
 		return;
 	}

@@ -7,8 +7,8 @@
  *   - PUT of a sender whose table is older than our current one: it may not
  *     know an owner that already counts on hearing of every write.  This is
  *     the fence a newcomer's transfer relies on.
- *   - GET of a sender whose table is older than our base: the owners it reads
- *     from may not be written to any more.
+ *   - GET of a sender that reads by a table which, as we know, is not written
+ *     to any more (our view is SETTLED on a later one).
  *   - both, if we own the partition by neither table and do not know better.
  * Repairs (request 0) are always taken: merging what somebody wrote can do no
  * harm.
@@ -49,7 +49,7 @@ put_check(const struct work *w, const struct frame *f, const struct msg_put *put
 		return DYN_EPROTO;
 	if (f->request == 0)
 		return 0;
-	if (frame_is_older(w, f) || (!owns(w, put->name) && f->epoch <= w->view->current->epoch))
+	if (frame_is_older(w, f) || (!owns(w, put->name) && f->epoch <= view_stamp(w->view)))
 		return DYN_EMOVED;
 	return work_bytes(w) > w->o.bytes_max ? DYN_EBUSY : 0;
 }
@@ -90,7 +90,10 @@ replica_stored(struct work *w, const struct waiter *waiter, int rc, struct outbo
 static bool
 reads_by_old(const struct work *w, const struct frame *f)
 {
-	return f->epoch < w->view->base->epoch;
+	uint64_t stamp = view_stamp(w->view);
+
+	return view_phase(w->view) == VIEW_SETTLED &&
+	    f->epoch < stamp - VIEW_SETTLED + VIEW_SWITCHED;
 }
 
 static int
@@ -98,9 +101,22 @@ get_check(const struct work *w, const struct frame *f, const struct msg_get *get
 {
 	if (!w->stores || !name_is_good(w, get->name))
 		return DYN_EPROTO;
-	if (reads_by_old(w, f) || (!owns(w, get->name) && f->epoch <= w->view->current->epoch))
+	if (reads_by_old(w, f) || (!owns(w, get->name) && f->epoch <= view_stamp(w->view)))
 		return DYN_EMOVED;
 	return 0;
+}
+
+/* Does this copy hold all it should?  Readers ask it then; and a newcomer that
+ * has pulled all knows it before the others do. */
+static bool
+is_complete(const struct work *w, struct dyn_slice name)
+{
+	const struct record *self = view_find(w->view, &w->o.self);
+	struct group g;
+
+	view_readers(w->view, name_partition(name, w->view->settings.partitions), &g);
+	return group_has(w->view, &g, &w->o.self) ||
+	    (self != NULL && record_synced(self, w->view->current) && owns(w, name));
 }
 
 void
@@ -109,7 +125,6 @@ replica_get(struct work *w, uint64_t conn, const struct frame *f, const struct m
 {
 	union msg ack;
 	struct buf *object = NULL;
-	struct group g;
 	int rc;
 
 	(void)m;
@@ -118,10 +133,8 @@ replica_get(struct work *w, uint64_t conn, const struct frame *f, const struct m
 	memset(&ack.get_ack, 0, sizeof(ack.get_ack));
 	if (rc == 0)
 		rc = store_get(&w->store, get->name, &object);
-	if (rc == 0) {
-		view_readers(w->view, name_partition(get->name, w->view->settings.partitions), &g);
-		ack.get_ack.complete = group_has(w->view, &g, &w->o.self);
-	}
+	if (rc == 0)
+		ack.get_ack.complete = is_complete(w, get->name);
 	ack.get_ack.rc = (uint32_t)rc;
 	ack.get_ack.object = buf_slice(object);
 	work_reply(w, conn, f->request, MSG_GET_ACK, &ack, out);

@@ -84,8 +84,10 @@ bool peer_is_down(const struct request *, struct work *, const struct dyn_id *);
 /* It answered this request: remember how fast. */
 void peer_answered(const struct request *, struct work *, const struct dyn_id *, struct moment);
 int wait_for(struct work *, const struct waiter *) DYN_CHECK;
-/* Is this the sender's table older than ours? */
+/* Is the sender's table older than ours? */
 bool frame_is_older(const struct work *, const struct frame *);
+/* Is a of a later table, or further on the way to the same? */
+bool view_is_newer(const struct view *a, const struct view *b);
 /* Only the first n owners of each group. */
 void group_limit(struct group *, unsigned n);
 bool group_has(const struct view *, const struct group *, const struct dyn_id *);

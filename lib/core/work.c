@@ -163,7 +163,7 @@ work_head(const struct work *w, uint64_t request)
 	struct frame head = { .request = request };
 
 	if (w->view != NULL && w->view->current != NULL) {
-		head.epoch = w->view->current->epoch;
+		head.epoch = view_stamp(w->view);
 		head.table = load_be64(w->view->current->digest.b);
 	}
 	return head;
@@ -201,9 +201,17 @@ frame_is_older(const struct work *w, const struct frame *f)
 {
 	const struct table *t = w->view != NULL ? w->view->current : NULL;
 
-	if (t == NULL || f->epoch > t->epoch)
+	if (t == NULL || f->epoch >> 2 > t->epoch)
 		return false;
-	return f->epoch < t->epoch || f->table < load_be64(t->digest.b);
+	return f->epoch >> 2 < t->epoch || f->table < load_be64(t->digest.b);
+}
+
+bool
+view_is_newer(const struct view *a, const struct view *b)
+{
+	int c = table_compare(a->current, b->current);
+
+	return c != 0 ? c > 0 : view_stamp(a) > view_stamp(b);
 }
 
 /* The sender has another table than ours: let gossip settle it. */
@@ -215,7 +223,7 @@ compare_tables(struct work *w, const struct dyn_id *from, const struct frame *f,
 
 	if (t == NULL || f->epoch == 0 || id_is_zero(from))
 		return;
-	if (f->epoch != t->epoch || f->table != load_be64(t->digest.b))
+	if (f->epoch != view_stamp(w->view) || f->table != load_be64(t->digest.b))
 		outbox_add(out, FX_POKE)->to = *from;
 }
 
@@ -492,8 +500,7 @@ work_send_failed(struct work *w, const struct dyn_id *id, uint64_t request, stru
 void
 work_view(struct work *w, struct view *v, struct moment m, struct outbox *out)
 {
-	bool other = w->view == NULL || table_compare(w->view->current, v->current) != 0 ||
-	    table_compare(w->view->base, v->base) != 0;
+	bool other = w->view == NULL || view_is_newer(v, w->view);
 
 	view_ref(v);
 	view_unref(w->view);
@@ -606,7 +613,7 @@ work_fence(struct work *w, struct view *v, void *token, struct moment m, struct 
 {
 	struct waiter waiter = { .kind = WAIT_FENCE, .token = token };
 
-	if (w->view == NULL || table_compare(w->view->current, v->current) < 0)
+	if (w->view == NULL || view_is_newer(v, w->view))
 		work_view(w, v, m, out);
 	/* Whatever is in the open batch was accepted before. */
 	waiter.number = w->store.given + (w->store.open != NULL);

@@ -242,7 +242,7 @@ write_answer(struct work *w, struct request *r, const struct dyn_id *from,
 	if (rc == DYN_EMOVED) {
 		b->vote = VOTE_IDLE; /* to be sent again under the newer view */
 		r->moved = true;
-		if (table_compare(w->view->current, r->view->current) > 0)
+		if (view_is_newer(w->view, r->view))
 			write_view(w, r, m, out);
 		return;
 	}

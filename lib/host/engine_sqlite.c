@@ -47,7 +47,7 @@
 static const struct engine_tuning defaults = {
 	.fold_bytes = (size_t)32 << 20,
 	.idle_bytes = (size_t)4 << 20,
-	.checkpoint_pages = 4000,
+	.checkpoint_pages = 1000,
 };
 
 /* An apply pays for itself: it folds this many times the bytes it brought, so

@@ -81,7 +81,7 @@ status_from_view(struct host *h, const struct view *v, struct dyn_status *s)
 	s->partitions = v->settings.partitions;
 	s->owned = seat >= 0 ? table_load(v->current, (unsigned)seat) : 0;
 	s->under_replicated = table_short(v->current);
-	s->moving = table_compare(v->base, v->current) != 0;
+	s->moving = view_phase(v) != VIEW_SETTLED;
 	for (size_t i = 0; i < v->count; i++) {
 		const struct record *r = &v->records[i];
 

@@ -9,7 +9,8 @@
  *	 5 u8  flags (0)
  *	 6 u16 wire version the sender speaks on this connection
  *	 8 u64 request: chosen by who asks, repeated by who answers
- *	16 u64 epoch of the sender's newest table (0 = has none)
+ *	16 u64 4 * epoch of the sender's newest table + phase of its view, see
+ *	       view.h (0 = has none)
  *	24 u64 first half of that table's digest, big-endian bytes as read
  *
  * A body is its fields in order.  Fields are only ever appended: a decoder
