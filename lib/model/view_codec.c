@@ -25,14 +25,12 @@ enum { HAS_BASE = 1, HAS_CURRENT = 2, READS_CURRENT = 4, HAS_READING = 8 };
 static bool
 text_valid(const char *text, size_t cap, size_t min)
 {
-	size_t len = strnlen(text, cap);
+	size_t len = 0;
 
-	if (len < min || len >= cap)
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+	for (; len < cap && text[len] != '\0'; len++)
+		if ((unsigned char)text[len] < 0x20 || text[len] == 0x7f)
 			return false;
-	return true;
+	return len >= min && len < cap;
 }
 
 static bool
