@@ -360,7 +360,6 @@ links_send(struct links *ls, const struct dyn_id *id, unsigned worker, const cha
     struct buf *frame)
 {
 	struct link *k;
-	int rc;
 
 	if (ls->closing)
 		return DYN_ECLOSED;
@@ -375,10 +374,7 @@ links_send(struct links *ls, const struct dyn_id *id, unsigned worker, const cha
 		if (k->conn == NULL)
 			return DYN_ECLOSED;
 	}
-	rc = conn_send(k->conn, frame);
-	if (rc == 0)
-		buf_unref(frame);
-	return rc;
+	return conn_send(k->conn, frame);
 }
 
 
@@ -386,11 +382,13 @@ void
 links_reply(struct links *ls, uint64_t token, struct buf *frame)
 {
 	struct given *g = given_find(ls, token);
+	int rc = g != NULL ? conn_send(g->conn, frame) : DYN_ECLOSED;
 
-	/* A client that takes no answers loses them: the queue is bounded. */
-	if (g != NULL && conn_send(g->conn, frame) == DYN_EBUSY)
-		conn_close(g->conn, DYN_EBUSY, "takes no answers", false);
-	buf_unref(frame);
+	if (rc != 0)
+		buf_unref(frame);
+	/* Who takes no answers loses them: the queue is bounded. */
+	if (rc == DYN_EBUSY)
+		conn_close(g->conn, rc, "takes no answers", false);
 }
 
 /* ------------------------------------------------------------------ time */
