@@ -127,7 +127,7 @@ $B/sources: FORCE
 $B/obj/lib/%.o: lib/%.c $B/flags
 	@mkdir -p $(@D)
 	$(say) CC $<
-	$(if $(PARTIAL),-)$Q$(COMPILE) -Ilib -fPIC -fvisibility=hidden -c -o $@ $<
+	$Q$(COMPILE) -Ilib -fPIC -fvisibility=hidden -c -o $@ $<
 
 $B/obj/test/%.o: test/%.c $B/flags
 	@mkdir -p $(@D)
@@ -157,7 +157,7 @@ $(LIB_SO): $(LIB_OBJ) $B/sources lib/libdyn.map
 # For the tests: the library with its insides visible, and their helpers.
 $(INSIDE_A): $(LIB_OBJ) $B/sources
 	$(say) AR $@
-	$Qrm -f $@ && $(AR) qcs $@ $(if $(PARTIAL),$$(ls $(LIB_OBJ) 2>/dev/null),$(LIB_OBJ))
+	$Qrm -f $@ && $(AR) qcs $@ $(LIB_OBJ)
 
 $(HELP_A): $(call object,$(TEST_HELP))
 $(EXAMPLE_A): $(call object,$(EXAMPLE_HELP))
