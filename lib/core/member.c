@@ -387,6 +387,14 @@ member_wake(const struct member *m)
 	return MIN(m->next_at, MIN(m->push_at, m->create_at));
 }
 
+/* My record changed.  If there is no memory for it, the next round tries. */
+static void
+refresh(struct member *m, struct moment now, struct outbox *out)
+{
+	if (adopt(m, view_ref(m->view), now, out) != 0)
+		outbox_log(out, DYN_LOG_WARNING, "no memory for a new view");
+}
+
 void
 member_tick(struct member *m, struct moment now, struct outbox *out)
 {
@@ -401,6 +409,8 @@ member_tick(struct member *m, struct moment now, struct outbox *out)
 	m->tries = 0;
 	if (m->state == MEMBER_IN) {
 		m->next_at = now.now + GOSSIP_PERIOD;
+		if (record_compare(view_find(m->view, &m->self.id), &m->self) != 0)
+			refresh(m, now, out);
 		gossip_round(m, out);
 	} else if (m->view == NULL) {
 		m->next_at = now.now + JOIN_RETRY;
@@ -414,8 +424,6 @@ member_tick(struct member *m, struct moment now, struct outbox *out)
 void
 member_synced(struct member *m, const struct table *t, struct moment now, struct outbox *out)
 {
-	struct record before = m->self;
-
 	if (m->state != MEMBER_IN || table_compare(t, m->view->current) != 0 ||
 	    record_synced(&m->self, t))
 		return;
@@ -423,10 +431,5 @@ member_synced(struct member *m, const struct table *t, struct moment now, struct
 	m->self.synced = t->digest;
 	m->self.reading = 0;
 	m->self.stamp++;
-	if (adopt(m, view_ref(m->view), now, out) != 0) {
-		/* No memory: as if it had not been said; it is said again with
-		 * the next view. */
-		m->self = before;
-		outbox_log(out, DYN_LOG_WARNING, "no memory to say that all data is here");
-	}
+	refresh(m, now, out);
 }
