@@ -40,7 +40,7 @@ open_engine(dyn_node *n, const struct dyn_options *o, struct dyn_error *error)
 	char *path;
 	int rc;
 
-	if (o != NULL && o->dir != NULL) {
+	if (o->dir != NULL) {
 		rc = dir_open(&n->dir, o->dir, error);
 		if (rc != 0)
 			return rc;
@@ -374,6 +374,7 @@ take_down(dyn_node *n, uint64_t until, bool orderly, size_t *left)
 int
 dyn_open(dyn_node **out, const struct dyn_options *options, struct dyn_error *error)
 {
+	struct dyn_options o;
 	struct dyn_error none;
 	dyn_node *n;
 	size_t left;
@@ -385,17 +386,23 @@ dyn_open(dyn_node **out, const struct dyn_options *options, struct dyn_error *er
 	if (out == NULL)
 		return error_set(error, DYN_EINVAL, "out is NULL");
 	*out = NULL;
+	rc = options_copy(&o, options, error);
+	if (rc != 0)
+		return rc;
 	n = mem_zalloc(sizeof(*n));
-	if (n == NULL)
+	if (n == NULL) {
+		if (o.engine != NULL)
+			(void)o.engine->close(o.engine->self);
 		return error_set(error, DYN_ENOMEM, "%s", dyn_strerror(DYN_ENOMEM));
+	}
 	n->pid = getpid();
 	n->host.started = clock_now();
 	n->host.config.counters = &n->host.counters;
-	n->host.config.log = options != NULL ? options->log : NULL;
-	n->host.config.log_arg = options != NULL ? options->log_arg : NULL;
+	n->host.config.log = o.log;
+	n->host.config.log_arg = o.log_arg;
 	n->host.done = calls_done;
 	n->host.done_arg = n;
-	n->host.engine = options != NULL ? options->engine : NULL;
+	n->host.engine = o.engine;
 	list_init(&n->buckets);
 	pthread_mutex_init(&n->lock, NULL);
 	n->due_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -403,9 +410,9 @@ dyn_open(dyn_node **out, const struct dyn_options *options, struct dyn_error *er
 	if (rc == 0 && n->due_fd < 0)
 		rc = DYN_ENOMEM;
 	if (rc == 0)
-		rc = options_apply(n, options, error);
+		rc = options_apply(n, &o, error);
 	if (rc == 0)
-		rc = start(n, options, error);
+		rc = start(n, &o, error);
 	if (rc != 0) {
 		if (error->code != rc)
 			(void)error_set(error, rc, "%s", dyn_strerror(rc));

@@ -87,7 +87,10 @@ int result_make(dyn_result **out, const struct result_source *) DYN_CHECK;
 void calls_done(void *node, struct op *op); /* host.done */
 void calls_dispatch_all(dyn_node *);        /* at close: run what is due */
 
-/* options.c: check and fill in.  Writes node and host fields. */
+/* options.c: a copy that is safe to read whatever the size of what was given (NULL
+ * is all zero); then check it and fill in node and host. */
+int options_copy(struct dyn_options *out, const struct dyn_options *given,
+    struct dyn_error *) DYN_CHECK;
 int options_apply(dyn_node *, const struct dyn_options *, struct dyn_error *) DYN_CHECK;
 
 /* identity.c: who this node is, kept in DYN_SPACE_META. */

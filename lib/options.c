@@ -21,9 +21,8 @@ or_default(unsigned value, unsigned otherwise)
 	return value != 0 ? value : otherwise;
 }
 
-/* A copy of the caller's options that is safe to read whatever their size. */
-static int
-copy_options(struct dyn_options *o, const struct dyn_options *given, struct dyn_error *e)
+int
+options_copy(struct dyn_options *o, const struct dyn_options *given, struct dyn_error *e)
 {
 	memset(o, 0, sizeof(*o));
 	if (given == NULL)
@@ -90,6 +89,26 @@ check_numbers(const struct dyn_options *o, struct dyn_error *e)
 	return 0;
 }
 
+/* Each must be an address; that nobody answers there is another matter. */
+static int
+check_seeds(const struct dyn_options *o, struct dyn_error *e)
+{
+	const char *seeds = o->seeds != NULL ? o->seeds : "";
+
+	while (*seeds != '\0') {
+		char seed[DYN_ADDRESS_MAX], host[DYN_ADDRESS_MAX];
+		size_t len = strcspn(seeds, ", ");
+		unsigned port;
+
+		snprintf(seed, sizeof(seed), "%.*s", (int)MIN(len, sizeof(seed)), seeds);
+		if (len >= sizeof(seed) || (len > 0 && address_split(seed, host, &port) != 0))
+			return error_set(e, DYN_EINVAL, "seeds: \"%.100s\" is not host:port",
+			    seed);
+		seeds += len + (seeds[len] != '\0');
+	}
+	return 0;
+}
+
 /* "dc/zone/rack/machine": at most four labels, each at most 63 bytes of
  * printable characters. */
 static bool
@@ -143,7 +162,7 @@ set_location(dyn_node *n, const struct dyn_options *o, struct dyn_error *e)
 	len = strlen(given);
 	if (slashes == 3 && given[len - 1] != '/')
 		machine[0] = '\0'; /* given */
-	if (len + 3 + strlen(machine) >= sizeof(n->location))
+	if (len + (3 - slashes) + strlen(machine) >= sizeof(n->location))
 		return bad(e, "location is too long");
 	snprintf(n->location, sizeof(n->location), "%s%.*s%s", given, (int)(3 - slashes), "///",
 	    machine);
@@ -231,25 +250,27 @@ set_tls(dyn_node *n, const struct dyn_options *o, struct dyn_error *e)
 }
 
 int
-options_apply(dyn_node *n, const struct dyn_options *given, struct dyn_error *e)
+options_apply(dyn_node *n, const struct dyn_options *o, struct dyn_error *e)
 {
-	struct dyn_options o;
-	const char *ring;
+	const char *ring = o->ring != NULL ? o->ring : "dyn";
 	int rc;
 
-	rc = copy_options(&o, given, e);
-	if (rc != 0 || (rc = check_role(&o, e)) != 0 || (rc = check_numbers(&o, e)) != 0)
+	rc = check_role(o, e);
+	if (rc == 0)
+		rc = check_numbers(o, e);
+	if (rc == 0)
+		rc = check_seeds(o, e);
+	if (rc != 0)
 		return rc;
-	ring = o.ring != NULL ? o.ring : "dyn";
 	if (ring[0] == '\0' || strlen(ring) > DYN_BUCKET_MAX)
 		return bad(e, "ring: a name has 1..64 bytes");
 	memcpy(n->host.ring, ring, strlen(ring) + 1);
 	memcpy(n->ring.name, ring, strlen(ring) + 1);
-	set_numbers(n, &o);
-	rc = set_addresses(n, &o, e);
+	set_numbers(n, o);
+	rc = set_addresses(n, o, e);
 	if (rc == 0)
-		rc = set_location(n, &o, e);
+		rc = set_location(n, o, e);
 	if (rc == 0)
-		rc = set_tls(n, &o, e);
+		rc = set_tls(n, o, e);
 	return rc;
 }

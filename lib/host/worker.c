@@ -612,6 +612,8 @@ worker_stop(struct worker *w, uint64_t until)
 {
 	struct close_letter c = { { NULL, close_came }, w, until };
 
+	if (!w->loop.running)
+		return 0; /* the node could not be opened */
 	loop_post(&w->loop, &c.letter);
 	while (sem_wait(&w->closed) != 0)
 		continue; /* a signal of the application's */
