@@ -14,7 +14,7 @@
 #define TAG_REMOVED 0x80
 #define SUM_LEN 8
 
-/* Where an empty value points: not NULL. */
+/* Where an empty id points: not NULL. */
 static const unsigned char nothing[1];
 
 struct mem_node {
@@ -98,13 +98,38 @@ check_sum(const unsigned char *p, size_t len)
 	return mix64(h ^ word);
 }
 
+static uint64_t
+seal(struct dyn_slice id, struct dyn_slice value)
+{
+	return check_sum(id.data, id.len) * 3 + check_sum(value.data, value.len);
+}
+
+static void
+put_u64(unsigned char *p, uint64_t v)
+{
+	for (size_t i = 0; i < 8; i++)
+		p[i] = (unsigned char)(v >> (8 * i));
+}
+
+bool
+memtable_unseal(struct dyn_slice id, struct dyn_slice stored, struct dyn_slice *value)
+{
+	unsigned char expected[SEAL_LEN];
+
+	if (stored.len < SEAL_LEN)
+		return false;
+	*value = slice((const unsigned char *)stored.data + SEAL_LEN, stored.len - SEAL_LEN);
+	put_u64(expected, seal(id, *value));
+	return memcmp(stored.data, expected, SEAL_LEN) == 0;
+}
+
 static size_t
 row_len(const struct dyn_row *row)
 {
 	size_t len = 1 + var_len(row->id.len) + row->id.len;
 
 	if (row->value.data != NULL)
-		len += var_len(row->value.len) + row->value.len;
+		len += var_len(row->value.len) + SEAL_LEN + row->value.len;
 	return len;
 }
 
@@ -115,8 +140,11 @@ put_row(struct wr *w, const struct dyn_row *row)
 
 	wr_u8(w, (uint8_t)(row->space | (removed ? TAG_REMOVED : 0)));
 	wr_slice(w, row->id);
-	if (!removed)
-		wr_slice(w, row->value);
+	if (removed)
+		return;
+	wr_var(w, row->value.len);
+	wr_u64(w, seal(row->id, row->value));
+	wr_bytes(w, row->value.data, row->value.len);
 }
 
 static int
@@ -135,8 +163,7 @@ encode(const struct dyn_row *rows, size_t count, size_t bytes, struct buf **out)
 	if (rc != 0)
 		return rc;
 	sum = check_sum((*out)->data + SUM_LEN, (*out)->len - SUM_LEN);
-	for (size_t i = 0; i < SUM_LEN; i++)
-		(*out)->data[i] = (unsigned char)(sum >> (8 * i));
+	put_u64((*out)->data, sum);
 	return 0;
 }
 
@@ -155,14 +182,16 @@ static bool
 get_row(struct rd *r, struct mem_node *node)
 {
 	uint8_t tag = rd_u8(r);
+	uint64_t len;
 
 	node->space = tag & (uint8_t)~TAG_REMOVED;
 	node->id = rd_slice(r, ROW_BYTES_MAX);
 	node->value = slice(NULL, 0);
 	if ((tag & TAG_REMOVED) == 0) {
-		node->value = rd_slice(r, ROW_BYTES_MAX);
-		if (node->value.data == NULL)
-			node->value.data = nothing;
+		len = rd_var(r);
+		(void)rd_bytes(r, SEAL_LEN);
+		node->value.data = r->p; /* also if it is empty */
+		node->value.len = rd_bytes(r, (size_t)MIN(len, SIZE_MAX)).len;
 	}
 	if (node->id.data == NULL)
 		node->id.data = nothing;

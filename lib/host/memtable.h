@@ -13,7 +13,12 @@
  * the nodes point into it:
  *
  *	u64 check sum of the rest, var count, rows:
- *	u8 space (| 0x80: removed), var-length id, var-length value unless removed
+ *	u8 space (| 0x80: removed), var-length id, and unless removed:
+ *	var length of the value, u64 seal, value
+ *
+ * The seal is a check sum of id and value.  Seal and value lie side by side
+ * because that is what the file keeps (memtable_stored): SQLite has no check
+ * sums of its own, and a flipped bit must not become an answer.
  */
 #ifndef DYN_MEMTABLE_H
 #define DYN_MEMTABLE_H
@@ -62,6 +67,17 @@ struct mem_count {
 	uint64_t rows, bytes, removed;
 };
 struct mem_count memtable_count(const struct memtable *);
+
+/* Bytes of the seal, which is kept in front of a value in the file. */
+#define SEAL_LEN 8
+/* A value that came from the table, with its seal. */
+static inline struct dyn_slice
+memtable_stored(struct dyn_slice value)
+{
+	return slice((const unsigned char *)value.data - SEAL_LEN, value.len + SEAL_LEN);
+}
+/* Take the seal off.  False if it does not fit id and value. */
+bool memtable_unseal(struct dyn_slice id, struct dyn_slice stored, struct dyn_slice *value);
 
 enum mem_found { MEM_NONE, MEM_ROW, MEM_REMOVED };
 /* value borrows from the table. */

@@ -1,6 +1,8 @@
 /* The SQLite file under the engine. */
 #include "host/sqlfile.h"
 
+#include "host/memtable.h"
+
 #include <errno.h>
 #include <stdio.h>
 
@@ -540,7 +542,7 @@ old_length(struct sqlfile *f, struct dyn_slice id, struct sqlfile_total *old)
 		rc = sqlite3_step(s);
 	if (rc == SQLITE_ROW) {
 		old->rows = 1;
-		old->bytes = id.len + (uint64_t)sqlite3_column_int64(s, 0);
+		old->bytes = id.len + (uint64_t)sqlite3_column_int64(s, 0) - SEAL_LEN;
 	}
 	sqlite3_reset(s);
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
@@ -559,7 +561,7 @@ sqlfile_fold(struct sqlfile *f, enum dyn_space space, struct dyn_slice id, struc
 	if (rc == SQLITE_OK)
 		rc = bind_bytes(f->statements[which], 1, id);
 	if (rc == SQLITE_OK && put)
-		rc = bind_bytes(f->statements[which], 2, value);
+		rc = bind_bytes(f->statements[which], 2, memtable_stored(value));
 	if (rc == SQLITE_OK)
 		rc = run(f, which);
 	if (rc == SQLITE_OK && space == DYN_SPACE_DATA) {
@@ -646,6 +648,16 @@ reader_close(struct reader *r)
 	mem_free(r);
 }
 
+static int
+unseal(sqlite3_stmt *s, int column, struct dyn_slice id, struct dyn_slice *value)
+{
+	struct dyn_slice stored = column_bytes(s, column);
+
+	if (sqlite3_errcode(sqlite3_db_handle(s)) == SQLITE_NOMEM)
+		return DYN_ENOMEM;
+	return memtable_unseal(id, stored, value) ? 0 : DYN_ECORRUPT;
+}
+
 int
 reader_get(struct reader *r, enum dyn_space space, struct dyn_slice id, struct dyn_buffer *out)
 {
@@ -657,9 +669,9 @@ reader_get(struct reader *r, enum dyn_space space, struct dyn_slice id, struct d
 	if (rc == SQLITE_OK)
 		rc = sqlite3_step(s);
 	if (rc == SQLITE_ROW) {
-		value = column_bytes(s, 0);
-		code = sqlite3_errcode(r->db) == SQLITE_NOMEM ? DYN_ENOMEM
-		    : dyn_buffer_append(out, value.data, value.len);
+		code = unseal(s, 0, id, &value);
+		if (code == 0)
+			code = dyn_buffer_append(out, value.data, value.len);
 	} else {
 		code = rc == SQLITE_DONE ? DYN_ENOTFOUND : reader_code(r, rc);
 	}
@@ -690,8 +702,7 @@ walk_step(struct walk *w)
 
 	if (rc == SQLITE_ROW) {
 		w->id = column_bytes(w->statement, 0);
-		w->value = column_bytes(w->statement, 1);
-		return sqlite3_errcode(db) == SQLITE_NOMEM ? DYN_ENOMEM : 0;
+		return unseal(w->statement, 1, w->id, &w->value);
 	}
 	w->end = true;
 	return rc == SQLITE_DONE ? 0 : code_of(rc, sqlite3_system_errno(db));

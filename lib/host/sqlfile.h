@@ -3,7 +3,8 @@
  *
  *	journal  (seq, batch)   what was applied and not folded yet; seq rises
  *	                        by one, so a lost row is noticed
- *	rows_0.. (id, value)    a space each, ordered by id
+ *	rows_0.. (id, value)    a space each, ordered by id; a value has its
+ *	                        seal in front (memtable.h)
  *	total    one row        rows and bytes of rows_0; a counter to write when
  *	                        there is nothing else to write
  *
@@ -80,7 +81,8 @@ int sqlfile_read_total(struct sqlfile *, struct sqlfile_total *) DYN_CHECK;
 int sqlfile_begin(struct sqlfile *, bool synced) DYN_CHECK;
 int sqlfile_append(struct sqlfile *, int64_t seq, struct dyn_slice batch) DYN_CHECK;
 int sqlfile_trim(struct sqlfile *, int64_t last_seq) DYN_CHECK; /* seq <= last_seq */
-/* Put or (value.data NULL) remove; keeps count for the data space. */
+/* Put or (value.data NULL) remove; keeps count for the data space.  value is
+ * one of a memtable: its seal goes with it. */
 int sqlfile_fold(struct sqlfile *, enum dyn_space, struct dyn_slice id, struct dyn_slice value,
     struct sqlfile_total *) DYN_CHECK;
 int sqlfile_write_total(struct sqlfile *, const struct sqlfile_total *) DYN_CHECK;
