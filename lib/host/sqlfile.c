@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 /* In the file's header: whose it is, and which format. */
 #define APPLICATION_ID 0x64796e31 /* "dyn1" */
@@ -306,6 +307,24 @@ open_db(const char *path, int flags, sqlite3 **db)
 	return rc;
 }
 
+/* SQLite says only that it cannot open a file; is it the folder? */
+static bool
+is_read_only(const char *path)
+{
+	char *folder = mem_strdup(path), *cut;
+	bool read_only;
+
+	if (folder == NULL)
+		return false;
+	cut = strrchr(folder, '/');
+	if (cut != NULL)
+		cut[cut == folder ? 1 : 0] = '\0';
+	read_only = access(cut != NULL ? folder : ".", W_OK) != 0 &&
+	    (errno == EROFS || errno == EACCES);
+	mem_free(folder);
+	return read_only;
+}
+
 int
 sqlfile_open(struct sqlfile *f, const char *path, struct dyn_error *error)
 {
@@ -334,6 +353,10 @@ sqlfile_open(struct sqlfile *f, const char *path, struct dyn_error *error)
 	if (rc == SQLITE_OK)
 		return 0;
 fail:
+	if ((rc & 0xff) == SQLITE_CANTOPEN && is_read_only(path)) {
+		code = error_set(error, DYN_EREADONLY, "%s cannot be written", path);
+		goto out;
+	}
 	code = f->db != NULL ? explain(f, judge(f, rc), error)
 			     : error_set(error, DYN_ENOMEM, "%s: out of memory", path);
 	DYN_ASSERT(code != 0);
