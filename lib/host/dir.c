@@ -13,7 +13,7 @@
 
 /* Whose inode and change time the clean marker remembers: a copy of the
  * directory has other ones, and so has a file that was put back alone. */
-static const char *const witnesses[] = { "lock", "data.db" };
+static const char *const witnesses[] = {"lock", "data.db"};
 #define MARKER_MAX 512
 
 static int
@@ -39,7 +39,8 @@ fail(const struct dir *d, const char *what, struct dyn_error *error)
 {
 	int errnum = errno;
 
-	return error_set(error, code_of(errnum), "%s: %s: %s", d->path, what, strerror(errnum));
+	return error_set(
+	    error, code_of(errnum), "%s: %s: %s", d->path, what, strerror(errnum));
 }
 
 /* ------------------------------------------------------------- small files */
@@ -86,7 +87,8 @@ write_file(int dir_fd, const char *name, const char *text)
 	int fd, rc, errnum;
 
 	snprintf(temporary, sizeof(temporary), "%s.new", name);
-	fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	fd = openat(dir_fd, temporary,
+	    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -1;
 	rc = write_all(fd, text);
@@ -149,8 +151,9 @@ open_directory(const struct dir *d, int *out, struct dyn_error *error)
 static bool
 is_ours(const char *name)
 {
-	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "lock") == 0 ||
-	    strcmp(name, "format.new") == 0 || strcmp(name, "lost+found") == 0;
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
+	       strcmp(name, "lock") == 0 || strcmp(name, "format.new") == 0 ||
+	       strcmp(name, "lost+found") == 0;
 }
 
 static int
@@ -192,11 +195,12 @@ check_format(const struct dir *d, int dir_fd, bool *fresh, struct dyn_error *err
 	if (sscanf(text, "libdyn %9u", &format) == 1)
 		snprintf(again, sizeof(again), "libdyn %u\n", format);
 	if (format == 0 || strcmp(text, again) != 0)
-		return error_set(error, DYN_ECORRUPT, "%s: the file format is not libdyn's",
-		    d->path);
+		return error_set(
+		    error, DYN_ECORRUPT, "%s: the file format is not libdyn's", d->path);
 	if (format > FORMAT)
 		return error_set(error, DYN_EVERSION,
-		    "%s has format %u, this libdyn knows up to %d", d->path, format, FORMAT);
+		    "%s has format %u, this libdyn knows up to %d", d->path, format,
+		    FORMAT);
 	return 0;
 }
 
@@ -207,22 +211,24 @@ check_format(const struct dir *d, int dir_fd, bool *fresh, struct dyn_error *err
 static int
 take_lock(struct dir *d, int dir_fd, struct dyn_error *error)
 {
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
-	d->lock_fd = openat(dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	d->lock_fd =
+	    openat(dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (d->lock_fd < 0)
 		return fail(d, "cannot open lock", error);
 	if (fcntl(d->lock_fd, F_OFD_SETLK, &lock) == 0)
 		return 0;
 	if (errno == EAGAIN || errno == EACCES)
-		return error_set(error, DYN_ELOCKED, "%s is in use by another process", d->path);
+		return error_set(
+		    error, DYN_ELOCKED, "%s is in use by another process", d->path);
 	return fail(d, "cannot lock", error);
 }
 
 static void
 release_lock(struct dir *d)
 {
-	struct flock lock = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+	struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
 
 	if (d->lock_fd < 0)
 		return;
@@ -248,8 +254,9 @@ describe(int dir_fd, char text[MARKER_MAX])
 				return -1;
 			continue;
 		}
-		len += (size_t)snprintf(text + len, MARKER_MAX - len, "%s %llu %lld.%09ld %lld\n",
-		    witnesses[i], (unsigned long long)st.st_ino, (long long)st.st_ctim.tv_sec,
+		len += (size_t)snprintf(text + len, MARKER_MAX - len,
+		    "%s %llu %lld.%09ld %lld\n", witnesses[i],
+		    (unsigned long long)st.st_ino, (long long)st.st_ctim.tv_sec,
 		    st.st_ctim.tv_nsec, (long long)st.st_size);
 		DYN_ASSERT(len < MARKER_MAX);
 	}

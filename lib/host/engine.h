@@ -19,7 +19,7 @@ struct engine_tuning {
 };
 
 /* tuning NULL: the defaults. */
-int engine_sqlite_open(struct dyn_engine **out, const char *path, const struct engine_tuning *,
-    struct dyn_error *) DYN_CHECK;
+int engine_sqlite_open(struct dyn_engine **out, const char *path,
+    const struct engine_tuning *, struct dyn_error *) DYN_CHECK;
 
 #endif

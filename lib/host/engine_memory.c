@@ -95,7 +95,7 @@ copy_space(struct memtable *to, const struct memtable *from, enum dyn_space spac
 	for (; it.node != NULL && rc == 0; mem_iter_next(&it)) {
 		if (it.value.data == NULL)
 			continue;
-		rows[count++] = (struct dyn_row) { space, it.id, it.value };
+		rows[count++] = (struct dyn_row){space, it.id, it.value};
 		if (count == COPY_ROWS) {
 			rc = add(to, rows, count);
 			count = 0;
@@ -125,7 +125,8 @@ shrink(struct memory *m)
 }
 
 static int
-apply(void *self, const struct dyn_row *rows, size_t count, enum dyn_durability durability)
+apply(
+    void *self, const struct dyn_row *rows, size_t count, enum dyn_durability durability)
 {
 	struct memory *m = self;
 	size_t size;
@@ -149,7 +150,7 @@ static int
 drop(void *self, enum dyn_space space, struct dyn_slice first, struct dyn_slice last)
 {
 	struct memory *m = self;
-	struct dyn_row row = { .space = space, .id = first };
+	struct dyn_row row = {.space = space, .id = first};
 	struct mem_iter it;
 	struct memtable *t;
 	int rc;
@@ -219,16 +220,16 @@ dyn_engine_memory(struct dyn_engine **out)
 		return DYN_ENOMEM;
 	}
 	pthread_mutex_init(&m->lock, NULL);
-	m->base = (struct dyn_engine) {
-		.size = sizeof(struct dyn_engine),
-		.self = m,
-		.get = get,
-		.apply = apply,
-		.scan = scan,
-		.drop = drop,
-		.sync = sync_nothing,
-		.info = info,
-		.close = close_engine,
+	m->base = (struct dyn_engine){
+	    .size = sizeof(struct dyn_engine),
+	    .self = m,
+	    .get = get,
+	    .apply = apply,
+	    .scan = scan,
+	    .drop = drop,
+	    .sync = sync_nothing,
+	    .info = info,
+	    .close = close_engine,
 	};
 	*out = &m->base;
 	return 0;

@@ -41,13 +41,14 @@
 #include "host/engine.h"
 #include "host/memtable.h"
 #include "host/sqlfile.h"
+#include "host/sqlread.h"
 
 #include <pthread.h>
 
 static const struct engine_tuning defaults = {
-	.fold_bytes = (size_t)32 << 20,
-	.idle_bytes = (size_t)4 << 20,
-	.checkpoint_pages = 1000,
+    .fold_bytes = (size_t)32 << 20,
+    .idle_bytes = (size_t)4 << 20,
+    .checkpoint_pages = 1000,
 };
 
 /* An apply pays for itself: it folds this many times the bytes it brought, so
@@ -79,8 +80,8 @@ struct engine {
 
 	/* The storage thread's. */
 	struct sqlfile file;
-	int64_t seq;         /* of the last journal row */
-	int64_t frozen_seq;  /* of the last one in frozen */
+	int64_t seq;        /* of the last journal row */
+	int64_t frozen_seq; /* of the last one in frozen */
 	struct mem_iter fold_at;
 	enum dyn_space fold_space;
 	int64_t trimmed, trim_to; /* journal rows deleted; to be deleted */
@@ -209,8 +210,8 @@ struct merge {
 };
 
 static int
-open_merge(struct engine *e, struct reader *r, enum dyn_space space, struct dyn_slice after,
-    struct merge *m)
+open_merge(struct engine *e, struct reader *r, enum dyn_space space,
+    struct dyn_slice after, struct merge *m)
 {
 	int rc;
 
@@ -374,7 +375,8 @@ fold_rows(struct engine *e, struct fold *f, size_t budget)
 		if (f->at.node == NULL) {
 			if (++f->space == DYN_SPACE_COUNT)
 				return 0;
-			mem_iter_init(&f->at, e->frozen, UINT64_MAX, f->space, slice(NULL, 0));
+			mem_iter_init(
+			    &f->at, e->frozen, UINT64_MAX, f->space, slice(NULL, 0));
 			continue;
 		}
 		rc = sqlfile_fold(&e->file, f->space, f->at.id, f->at.value, &f->total);
@@ -389,7 +391,7 @@ fold_rows(struct engine *e, struct fold *f, size_t budget)
 static int
 fold_slice(struct engine *e, size_t budget)
 {
-	struct fold f = { e->fold_at, e->fold_space, e->total };
+	struct fold f = {e->fold_at, e->fold_space, e->total};
 	int rc;
 
 	rc = sqlfile_begin(&e->file, false);
@@ -509,7 +511,8 @@ append_parts(struct engine *e, const struct mem_batch *batch, bool synced, int64
 }
 
 static int
-apply(void *self, const struct dyn_row *rows, size_t count, enum dyn_durability durability)
+apply(
+    void *self, const struct dyn_row *rows, size_t count, enum dyn_durability durability)
 {
 	struct engine *e = self;
 	bool synced = durability == DYN_DURABLE_DEFAULT || durability == DYN_DURABLE_DISK;
@@ -593,7 +596,8 @@ drop_some(struct engine *e, struct doomed *d, enum dyn_space space, struct buf *
 }
 
 static int
-drop_after(struct engine *e, enum dyn_space space, struct dyn_slice first, struct dyn_slice last)
+drop_after(
+    struct engine *e, enum dyn_space space, struct dyn_slice first, struct dyn_slice last)
 {
 	struct buf *after = buf_copy(first.data, first.len);
 	struct doomed *d = mem_alloc(sizeof(*d));
@@ -618,7 +622,7 @@ static int
 drop(void *self, enum dyn_space space, struct dyn_slice first, struct dyn_slice last)
 {
 	struct engine *e = self;
-	struct dyn_row row = { .space = space, .id = first };
+	struct dyn_row row = {.space = space, .id = first};
 	int rc;
 
 	if ((unsigned)space >= DYN_SPACE_COUNT || first.data == NULL || last.data == NULL)
@@ -642,7 +646,7 @@ static int
 info(void *self, struct dyn_engine_info *out)
 {
 	struct engine *e = self;
-	struct mem_count active, frozen = { 0, 0, 0 };
+	struct mem_count active, frozen = {0, 0, 0};
 
 	pthread_mutex_lock(&e->lock);
 	active = memtable_count(e->active);
@@ -708,8 +712,8 @@ recover(struct engine *e, const char *path, struct dyn_error *error)
 		return error_set(error, rc, "%s: cannot read the table of totals", path);
 	rc = sqlfile_replay(&e->file, replay_row, e);
 	if (rc == DYN_ECORRUPT)
-		return error_set(error, rc, "%s: the journal is damaged after row %lld", path,
-		    (long long)e->seq);
+		return error_set(error, rc, "%s: the journal is damaged after row %lld",
+		    path, (long long)e->seq);
 	if (rc != 0)
 		return error_set(error, rc, "%s: journal: %s", path, dyn_strerror(rc));
 	return 0;
@@ -718,23 +722,23 @@ recover(struct engine *e, const char *path, struct dyn_error *error)
 static void
 fill_base(struct engine *e)
 {
-	e->base = (struct dyn_engine) {
-		.size = sizeof(struct dyn_engine),
-		.self = e,
-		.get = get,
-		.apply = apply,
-		.scan = scan,
-		.drop = drop,
-		.sync = sync_all,
-		.idle = idle,
-		.info = info,
-		.close = close_engine,
+	e->base = (struct dyn_engine){
+	    .size = sizeof(struct dyn_engine),
+	    .self = e,
+	    .get = get,
+	    .apply = apply,
+	    .scan = scan,
+	    .drop = drop,
+	    .sync = sync_all,
+	    .idle = idle,
+	    .info = info,
+	    .close = close_engine,
 	};
 }
 
 int
-engine_sqlite_open(struct dyn_engine **out, const char *path, const struct engine_tuning *tuning,
-    struct dyn_error *error)
+engine_sqlite_open(struct dyn_engine **out, const char *path,
+    const struct engine_tuning *tuning, struct dyn_error *error)
 {
 	struct engine *e;
 	int rc;

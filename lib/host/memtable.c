@@ -118,7 +118,8 @@ memtable_unseal(struct dyn_slice id, struct dyn_slice stored, struct dyn_slice *
 
 	if (stored.len < SEAL_LEN)
 		return false;
-	*value = slice((const unsigned char *)stored.data + SEAL_LEN, stored.len - SEAL_LEN);
+	*value =
+	    slice((const unsigned char *)stored.data + SEAL_LEN, stored.len - SEAL_LEN);
 	put_u64(expected, seal(id, *value));
 	return memcmp(stored.data, expected, SEAL_LEN) == 0;
 }
@@ -170,7 +171,7 @@ encode(const struct dyn_row *rows, size_t count, size_t bytes, struct buf **out)
 static uint64_t
 prefix_of(struct dyn_slice id)
 {
-	unsigned char first[8] = { 0 };
+	unsigned char first[8] = {0};
 
 	if (id.len > 0)
 		memcpy(first, id.data, MIN(id.len, sizeof(first)));
@@ -300,8 +301,8 @@ stage_part(struct memtable *t, const struct dyn_row *rows, size_t count, size_t 
 }
 
 int
-memtable_stage(struct memtable *t, const struct dyn_row *rows, size_t count,
-    struct mem_batch *batch)
+memtable_stage(
+    struct memtable *t, const struct dyn_row *rows, size_t count, struct mem_batch *batch)
 {
 	size_t from = 0, bytes = 0, len;
 	int rc = 0;
@@ -392,7 +393,7 @@ seek(const struct memtable *t, enum dyn_space space, struct dyn_slice id, uint64
 		/* What stopped us a level above stops us here: no need to
 		 * touch its memory again. */
 		while ((node = load_next(&tower[level])) != NULL && node != beyond &&
-		    is_before(node, prefix, id, seq))
+		       is_before(node, prefix, id, seq))
 			tower = node->next;
 		beyond = node;
 		if (prev != NULL)
@@ -501,16 +502,16 @@ memtable_useful(const struct memtable *t)
 struct mem_count
 memtable_count(const struct memtable *t)
 {
-	return (struct mem_count) {
-		.rows = atomic_load_explicit(&t->rows, memory_order_relaxed),
-		.bytes = atomic_load_explicit(&t->bytes, memory_order_relaxed),
-		.removed = atomic_load_explicit(&t->removed, memory_order_relaxed),
+	return (struct mem_count){
+	    .rows = atomic_load_explicit(&t->rows, memory_order_relaxed),
+	    .bytes = atomic_load_explicit(&t->bytes, memory_order_relaxed),
+	    .removed = atomic_load_explicit(&t->removed, memory_order_relaxed),
 	};
 }
 
 enum mem_found
-memtable_find(const struct memtable *t, uint64_t now, enum dyn_space space, struct dyn_slice id,
-    struct dyn_slice *value)
+memtable_find(const struct memtable *t, uint64_t now, enum dyn_space space,
+    struct dyn_slice id, struct dyn_slice *value)
 {
 	const struct mem_node *node = seek(t, space, id, now, NULL);
 
@@ -544,8 +545,8 @@ skip_id(struct mem_iter *it)
 }
 
 void
-mem_iter_init(struct mem_iter *it, const struct memtable *t, uint64_t now, enum dyn_space space,
-    struct dyn_slice after)
+mem_iter_init(struct mem_iter *it, const struct memtable *t, uint64_t now,
+    enum dyn_space space, struct dyn_slice after)
 {
 	memset(it, 0, sizeof(*it));
 	it->now = now;

@@ -52,7 +52,8 @@ void memtable_unref(struct memtable *); /* NULL is allowed */
 int memtable_stage(struct memtable *, const struct dyn_row *rows, size_t count,
     struct mem_batch *) DYN_CHECK;
 /* Writer: the same from a part that was stored.  DYN_ECORRUPT, DYN_ENOMEM. */
-int memtable_restage(struct memtable *, struct dyn_slice part, struct mem_batch *) DYN_CHECK;
+int memtable_restage(
+    struct memtable *, struct dyn_slice part, struct mem_batch *) DYN_CHECK;
 void memtable_discard(struct mem_batch *);
 /* Writer: show all rows at once; the batch belongs to the table. */
 void memtable_publish(struct memtable *, struct mem_batch *);
@@ -77,7 +78,8 @@ memtable_stored(struct dyn_slice value)
 	return slice((const unsigned char *)value.data - SEAL_LEN, value.len + SEAL_LEN);
 }
 /* Take the seal off.  False if it does not fit id and value. */
-bool memtable_unseal(struct dyn_slice id, struct dyn_slice stored, struct dyn_slice *value);
+bool memtable_unseal(
+    struct dyn_slice id, struct dyn_slice stored, struct dyn_slice *value);
 
 enum mem_found { MEM_NONE, MEM_ROW, MEM_REMOVED };
 /* value borrows from the table. */
@@ -93,8 +95,8 @@ struct mem_iter {
 
 /* At the first row after an id (after.data NULL: at the very first).
  * memtable NULL: at the end. */
-void mem_iter_init(struct mem_iter *, const struct memtable *, uint64_t now, enum dyn_space,
-    struct dyn_slice after);
+void mem_iter_init(struct mem_iter *, const struct memtable *, uint64_t now,
+    enum dyn_space, struct dyn_slice after);
 void mem_iter_next(struct mem_iter *);
 
 #endif

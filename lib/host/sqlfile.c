@@ -2,6 +2,7 @@
 #include "host/sqlfile.h"
 
 #include "host/memtable.h"
+#include "host/sql.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,8 +11,6 @@
 /* In the file's header: whose it is, and which format. */
 #define APPLICATION_ID 0x64796e31 /* "dyn1" */
 #define FORMAT 1
-/* Somebody may look into the file with another program: wait, do not fail. */
-#define BUSY_MS 2000
 
 static const char *const create_sql =
     "CREATE TABLE journal (seq INTEGER PRIMARY KEY, batch BLOB NOT NULL);"
@@ -24,79 +23,32 @@ static const char *const create_sql =
 
 /* Those before SQLF_PUT have no space. */
 static const char *const statement_sql[SQLF_PUT] = {
-	[SQLF_BEGIN] = "BEGIN IMMEDIATE",
-	[SQLF_COMMIT] = "COMMIT",
-	[SQLF_ROLLBACK] = "ROLLBACK",
-	[SQLF_APPEND] = "INSERT INTO journal (seq, batch) VALUES (?1, ?2)",
-	[SQLF_TRIM] = "DELETE FROM journal WHERE seq <= ?1",
-	[SQLF_TOTAL] = "UPDATE total SET rows = ?1, bytes = ?2",
-	[SQLF_BUMP] = "UPDATE total SET bump = bump + 1",
-	[SQLF_LENGTH] = "SELECT length(value) FROM rows_0 WHERE id = ?1",
+    [SQLF_BEGIN] = "BEGIN IMMEDIATE",
+    [SQLF_COMMIT] = "COMMIT",
+    [SQLF_ROLLBACK] = "ROLLBACK",
+    [SQLF_APPEND] = "INSERT INTO journal (seq, batch) VALUES (?1, ?2)",
+    [SQLF_TRIM] = "DELETE FROM journal WHERE seq <= ?1",
+    [SQLF_TOTAL] = "UPDATE total SET rows = ?1, bytes = ?2",
+    [SQLF_BUMP] = "UPDATE total SET bump = bump + 1",
+    [SQLF_LENGTH] = "SELECT length(value) FROM rows_0 WHERE id = ?1",
 };
 
 /* ------------------------------------------------------------------ errors */
-
-static bool
-no_space(int errnum)
-{
-	return errnum == ENOSPC || errnum == EDQUOT || errnum == EFBIG;
-}
-
-static int
-code_of(int rc, int errnum)
-{
-	switch (rc & 0xff) {
-	case SQLITE_OK:
-	case SQLITE_ROW:
-	case SQLITE_DONE:
-		return 0;
-	case SQLITE_NOMEM:
-		return DYN_ENOMEM;
-	case SQLITE_FULL:
-		return DYN_EFULL;
-	case SQLITE_TOOBIG:
-		return DYN_ETOOBIG;
-	case SQLITE_BUSY:
-	case SQLITE_LOCKED:
-		return DYN_ELOCKED;
-	case SQLITE_CORRUPT:
-	case SQLITE_NOTADB:
-	case SQLITE_SCHEMA:
-	case SQLITE_ERROR: /* our SQL is right, so the tables are not ours */
-		return DYN_ECORRUPT;
-	case SQLITE_READONLY:
-		return rc == SQLITE_READONLY_DBMOVED ? DYN_EIO : DYN_EREADONLY;
-	case SQLITE_PERM:
-		return DYN_EREADONLY;
-	case SQLITE_CANTOPEN:
-		if (no_space(errnum))
-			return DYN_EFULL;
-		return errnum == EROFS || errnum == EACCES ? DYN_EREADONLY : DYN_EIO;
-	default:
-		break;
-	}
-	if (rc == SQLITE_IOERR_NOMEM)
-		return DYN_ENOMEM;
-	if (rc == SQLITE_IOERR_CORRUPTFS)
-		return DYN_ECORRUPT;
-	if (rc == SQLITE_IOERR_WRITE && no_space(errnum))
-		return DYN_EFULL;
-	return DYN_EIO;
-}
 
 /* After these nobody knows what is on the disk. */
 static bool
 is_fatal(int rc)
 {
-	return rc == SQLITE_IOERR || rc == SQLITE_IOERR_WRITE || rc == SQLITE_IOERR_FSYNC ||
-	    rc == SQLITE_IOERR_DIR_FSYNC || rc == SQLITE_IOERR_TRUNCATE;
+	return rc == SQLITE_IOERR || rc == SQLITE_IOERR_WRITE ||
+	       rc == SQLITE_IOERR_FSYNC || rc == SQLITE_IOERR_DIR_FSYNC ||
+	       rc == SQLITE_IOERR_TRUNCATE;
 }
 
 /* The code for what SQLite said while writing. */
 static int
 judge(struct sqlfile *f, int rc)
 {
-	int code = code_of(rc, rc != SQLITE_OK ? sqlite3_system_errno(f->db) : 0);
+	int code = sql_code(rc, rc != SQLITE_OK ? sqlite3_system_errno(f->db) : 0);
 
 	if (code == DYN_EIO && is_fatal(rc))
 		f->failed = DYN_EIO;
@@ -112,23 +64,6 @@ explain(struct sqlfile *f, int code, struct dyn_error *error)
 }
 
 /* -------------------------------------------------------------- statements */
-
-static int
-bind_bytes(sqlite3_stmt *s, int i, struct dyn_slice bytes)
-{
-	/* A NULL pointer would be SQL's NULL. */
-	return sqlite3_bind_blob64(s, i, bytes.len > 0 ? bytes.data : "", bytes.len,
-	    SQLITE_STATIC);
-}
-
-static struct dyn_slice
-column_bytes(sqlite3_stmt *s, int i)
-{
-	const void *data = sqlite3_column_blob(s, i);
-	int len = sqlite3_column_bytes(s, i);
-
-	return slice(data != NULL ? data : "", data != NULL ? (size_t)len : 0);
-}
 
 /* Run a statement that yields nothing; SQLite's code. */
 static int
@@ -163,8 +98,8 @@ query_number(sqlite3 *db, const char *sql, int64_t *out)
 static int
 prepare(struct sqlfile *f, int which, const char *sql)
 {
-	return sqlite3_prepare_v3(f->db, sql, -1, SQLITE_PREPARE_PERSISTENT,
-	    &f->statements[which], NULL);
+	return sqlite3_prepare_v3(
+	    f->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &f->statements[which], NULL);
 }
 
 static int
@@ -176,7 +111,8 @@ prepare_all(struct sqlfile *f)
 	for (int i = 0; i < SQLF_PUT && rc == SQLITE_OK; i++)
 		rc = prepare(f, i, statement_sql[i]);
 	for (int space = 0; space < DYN_SPACE_COUNT && rc == SQLITE_OK; space++) {
-		snprintf(sql, sizeof(sql), "REPLACE INTO rows_%d (id, value) VALUES (?1, ?2)", space);
+		snprintf(sql, sizeof(sql),
+		    "REPLACE INTO rows_%d (id, value) VALUES (?1, ?2)", space);
 		rc = prepare(f, SQLF_PUT + space, sql);
 		if (rc != SQLITE_OK)
 			break;
@@ -262,8 +198,9 @@ create_tables(struct sqlfile *f)
 	char sql[128];
 	int rc;
 
-	snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %d;",
-	    APPLICATION_ID, FORMAT);
+	snprintf(sql, sizeof(sql),
+	    "PRAGMA application_id = %d; PRAGMA user_version = %d;", APPLICATION_ID,
+	    FORMAT);
 	rc = sqlite3_exec(f->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_exec(f->db, create_sql, NULL, NULL, NULL);
@@ -279,31 +216,20 @@ static int
 look_around(struct sqlfile *f)
 {
 	static const char *const sql[] = {
-		"SELECT length(min(id)) FROM rows_0", "SELECT length(max(id)) FROM rows_0",
-		"SELECT length(min(id)) FROM rows_1", "SELECT length(max(id)) FROM rows_1",
-		"SELECT length(min(id)) FROM rows_2", "SELECT length(max(id)) FROM rows_2",
-		"SELECT min(seq) FROM journal", "SELECT max(seq) FROM journal",
+	    "SELECT length(min(id)) FROM rows_0",
+	    "SELECT length(max(id)) FROM rows_0",
+	    "SELECT length(min(id)) FROM rows_1",
+	    "SELECT length(max(id)) FROM rows_1",
+	    "SELECT length(min(id)) FROM rows_2",
+	    "SELECT length(max(id)) FROM rows_2",
+	    "SELECT min(seq) FROM journal",
+	    "SELECT max(seq) FROM journal",
 	};
 	int64_t ignored;
 	int rc = SQLITE_OK;
 
 	for (size_t i = 0; i < ARRAY_LEN(sql) && rc == SQLITE_OK; i++)
 		rc = query_number(f->db, sql[i], &ignored);
-	return rc;
-}
-
-static int
-open_db(const char *path, int flags, sqlite3 **db)
-{
-	int rc;
-
-	*db = NULL;
-	/* NOMUTEX: each connection is used by one thread at a time. */
-	rc = sqlite3_open_v2(path, db, flags | SQLITE_OPEN_NOMUTEX, NULL);
-	if (*db == NULL)
-		return SQLITE_NOMEM;
-	sqlite3_extended_result_codes(*db, 1);
-	sqlite3_busy_timeout(*db, BUSY_MS);
 	return rc;
 }
 
@@ -320,7 +246,7 @@ is_read_only(const char *path)
 	if (cut != NULL)
 		cut[cut == folder ? 1 : 0] = '\0';
 	read_only = access(cut != NULL ? folder : ".", W_OK) != 0 &&
-	    (errno == EROFS || errno == EACCES);
+		    (errno == EROFS || errno == EACCES);
 	mem_free(folder);
 	return read_only;
 }
@@ -335,7 +261,7 @@ sqlfile_open(struct sqlfile *f, const char *path, struct dyn_error *error)
 	f->path = mem_strdup(path);
 	if (f->path == NULL)
 		return error_set(error, DYN_ENOMEM, "%s", dyn_strerror(DYN_ENOMEM));
-	rc = open_db(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &f->db);
+	rc = sql_open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &f->db);
 	if (rc != SQLITE_OK)
 		goto fail;
 	code = check_format(f, &fresh, error);
@@ -349,7 +275,8 @@ sqlfile_open(struct sqlfile *f, const char *path, struct dyn_error *error)
 	if (rc == SQLITE_OK)
 		rc = prepare_all(f);
 	if (rc == SQLITE_OK) /* what a crash left in the log */
-		rc = sqlite3_wal_checkpoint_v2(f->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+		rc = sqlite3_wal_checkpoint_v2(
+		    f->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	if (rc == SQLITE_OK)
 		return 0;
 fail:
@@ -390,11 +317,12 @@ sqlfile_replay(struct sqlfile *f, sqlfile_visit *visit, void *arg)
 	sqlite3_stmt *s = NULL;
 	int rc, code = 0;
 
-	rc = sqlite3_prepare_v2(f->db, "SELECT seq, batch FROM journal ORDER BY seq", -1, &s, NULL);
+	rc = sqlite3_prepare_v2(
+	    f->db, "SELECT seq, batch FROM journal ORDER BY seq", -1, &s, NULL);
 	if (rc != SQLITE_OK)
 		return judge(f, rc);
 	while (code == 0 && (rc = sqlite3_step(s)) == SQLITE_ROW)
-		code = visit(arg, sqlite3_column_int64(s, 0), column_bytes(s, 1));
+		code = visit(arg, sqlite3_column_int64(s, 0), sql_column(s, 1));
 	if (code == 0)
 		code = judge(f, rc);
 	sqlite3_finalize(s);
@@ -427,7 +355,8 @@ set_synced(struct sqlfile *f, bool synced)
 	if (f->full == synced)
 		return SQLITE_OK;
 	rc = sqlite3_exec(f->db,
-	    synced ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL", NULL, NULL, NULL);
+	    synced ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL", NULL,
+	    NULL, NULL);
 	if (rc == SQLITE_OK)
 		f->full = synced;
 	return rc;
@@ -535,7 +464,7 @@ sqlfile_append(struct sqlfile *f, int64_t seq, struct dyn_slice batch)
 
 	rc = sqlite3_bind_int64(s, 1, seq);
 	if (rc == SQLITE_OK)
-		rc = bind_bytes(s, 2, batch);
+		rc = sql_bind(s, 2, batch);
 	if (rc == SQLITE_OK)
 		rc = run(f, SQLF_APPEND);
 	return judge(f, rc);
@@ -560,7 +489,7 @@ old_length(struct sqlfile *f, struct dyn_slice id, struct sqlfile_total *old)
 	int rc;
 
 	old->rows = old->bytes = 0;
-	rc = bind_bytes(s, 1, id);
+	rc = sql_bind(s, 1, id);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_step(s);
 	if (rc == SQLITE_ROW) {
@@ -572,19 +501,19 @@ old_length(struct sqlfile *f, struct dyn_slice id, struct sqlfile_total *old)
 }
 
 int
-sqlfile_fold(struct sqlfile *f, enum dyn_space space, struct dyn_slice id, struct dyn_slice value,
-    struct sqlfile_total *total)
+sqlfile_fold(struct sqlfile *f, enum dyn_space space, struct dyn_slice id,
+    struct dyn_slice value, struct sqlfile_total *total)
 {
 	bool put = value.data != NULL;
 	int which = (put ? SQLF_PUT : SQLF_REMOVE) + (int)space, rc = SQLITE_OK;
-	struct sqlfile_total old = { 0, 0 };
+	struct sqlfile_total old = {0, 0};
 
 	if (space == DYN_SPACE_DATA)
 		rc = old_length(f, id, &old);
 	if (rc == SQLITE_OK)
-		rc = bind_bytes(f->statements[which], 1, id);
+		rc = sql_bind(f->statements[which], 1, id);
 	if (rc == SQLITE_OK && put)
-		rc = bind_bytes(f->statements[which], 2, memtable_stored(value));
+		rc = sql_bind(f->statements[which], 2, memtable_stored(value));
 	if (rc == SQLITE_OK)
 		rc = run(f, which);
 	if (rc == SQLITE_OK && space == DYN_SPACE_DATA) {
@@ -615,125 +544,9 @@ sqlfile_checkpoint(struct sqlfile *f)
 
 	if (f->failed != 0)
 		return;
-	rc = sqlite3_wal_checkpoint_v2(f->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	rc =
+	    sqlite3_wal_checkpoint_v2(f->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 	/* Where readers hold it back the rest waits for the next time. */
 	f->wal_done = f->wal_pages;
 	(void)judge(f, rc);
-}
-
-/* ----------------------------------------------------------------- reading */
-
-static int
-reader_code(struct reader *r, int rc)
-{
-	return code_of(rc, sqlite3_system_errno(r->db));
-}
-
-int
-reader_open(struct reader **out, const char *path)
-{
-	struct reader *r;
-	char sql[64];
-	int rc, code;
-
-	*out = NULL;
-	r = mem_zalloc(sizeof(*r));
-	if (r == NULL)
-		return DYN_ENOMEM;
-	rc = open_db(path, SQLITE_OPEN_READONLY, &r->db);
-	if (r->db == NULL) {
-		mem_free(r);
-		return DYN_ENOMEM;
-	}
-	if (rc == SQLITE_OK)
-		rc = sqlite3_exec(r->db, "PRAGMA mmap_size = 0; PRAGMA cache_size = -1024;"
-		    "PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF",
-		    NULL, NULL, NULL);
-	for (int i = 0; i < DYN_SPACE_COUNT && rc == SQLITE_OK; i++) {
-		snprintf(sql, sizeof(sql), "SELECT value FROM rows_%d WHERE id = ?1", i);
-		rc = sqlite3_prepare_v3(r->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &r->get[i], NULL);
-	}
-	if (rc != SQLITE_OK) {
-		code = reader_code(r, rc);
-		reader_close(r);
-		return code;
-	}
-	*out = r;
-	return 0;
-}
-
-void
-reader_close(struct reader *r)
-{
-	for (int i = 0; i < DYN_SPACE_COUNT; i++)
-		sqlite3_finalize(r->get[i]);
-	(void)sqlite3_close(r->db);
-	mem_free(r);
-}
-
-static int
-unseal(sqlite3_stmt *s, int column, struct dyn_slice id, struct dyn_slice *value)
-{
-	struct dyn_slice stored = column_bytes(s, column);
-
-	if (sqlite3_errcode(sqlite3_db_handle(s)) == SQLITE_NOMEM)
-		return DYN_ENOMEM;
-	return memtable_unseal(id, stored, value) ? 0 : DYN_ECORRUPT;
-}
-
-int
-reader_get(struct reader *r, enum dyn_space space, struct dyn_slice id, struct dyn_buffer *out)
-{
-	sqlite3_stmt *s = r->get[space];
-	struct dyn_slice value;
-	int rc, code;
-
-	rc = bind_bytes(s, 1, id);
-	if (rc == SQLITE_OK)
-		rc = sqlite3_step(s);
-	if (rc == SQLITE_ROW) {
-		code = unseal(s, 0, id, &value);
-		if (code == 0)
-			code = dyn_buffer_append(out, value.data, value.len);
-	} else {
-		code = rc == SQLITE_DONE ? DYN_ENOTFOUND : reader_code(r, rc);
-	}
-	sqlite3_reset(s);
-	return code;
-}
-
-int
-walk_open(struct walk *w, struct reader *r, enum dyn_space space, struct dyn_slice after)
-{
-	char sql[96];
-	int rc;
-
-	memset(w, 0, sizeof(*w));
-	snprintf(sql, sizeof(sql), "SELECT id, value FROM rows_%d %s ORDER BY id", (int)space,
-	    after.data != NULL ? "WHERE id > ?1" : "");
-	rc = sqlite3_prepare_v2(r->db, sql, -1, &w->statement, NULL);
-	if (rc == SQLITE_OK && after.data != NULL)
-		rc = bind_bytes(w->statement, 1, after);
-	return reader_code(r, rc);
-}
-
-int
-walk_step(struct walk *w)
-{
-	sqlite3 *db = sqlite3_db_handle(w->statement);
-	int rc = sqlite3_step(w->statement);
-
-	if (rc == SQLITE_ROW) {
-		w->id = column_bytes(w->statement, 0);
-		return unseal(w->statement, 1, w->id, &w->value);
-	}
-	w->end = true;
-	return rc == SQLITE_DONE ? 0 : code_of(rc, sqlite3_system_errno(db));
-}
-
-void
-walk_close(struct walk *w)
-{
-	sqlite3_finalize(w->statement);
-	w->statement = NULL;
 }

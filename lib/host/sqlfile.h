@@ -21,11 +21,7 @@
  *	    Nothing is written through this file any more: DYN_EIO until it is
  *	    opened again.  Reading goes on.
  *
- * Nothing is mapped into memory: reading a mapped page that the disk cannot
- * deliver, or that was cut off, kills the process (SIGBUS).  We live in
- * somebody's process; a read must fail with an error.
- *
- * One thread, but for struct reader: each one thread at a time.
+ * One thread writes; sqlread.h is for the others.
  */
 #ifndef DYN_SQLFILE_H
 #define DYN_SQLFILE_H
@@ -42,8 +38,8 @@ enum sqlfile_statement {
 	SQLF_TRIM,
 	SQLF_TOTAL,
 	SQLF_BUMP,
-	SQLF_LENGTH,                         /* of a value in rows_0 */
-	SQLF_PUT,                            /* + space */
+	SQLF_LENGTH,                              /* of a value in rows_0 */
+	SQLF_PUT,                                 /* + space */
 	SQLF_REMOVE = SQLF_PUT + DYN_SPACE_COUNT, /* + space */
 	SQLF_COUNT = SQLF_REMOVE + DYN_SPACE_COUNT
 };
@@ -83,8 +79,8 @@ int sqlfile_append(struct sqlfile *, int64_t seq, struct dyn_slice batch) DYN_CH
 int sqlfile_trim(struct sqlfile *, int64_t last_seq) DYN_CHECK; /* seq <= last_seq */
 /* Put or (value.data NULL) remove; keeps count for the data space.  value is
  * one of a memtable: its seal goes with it. */
-int sqlfile_fold(struct sqlfile *, enum dyn_space, struct dyn_slice id, struct dyn_slice value,
-    struct sqlfile_total *) DYN_CHECK;
+int sqlfile_fold(struct sqlfile *, enum dyn_space, struct dyn_slice id,
+    struct dyn_slice value, struct sqlfile_total *) DYN_CHECK;
 int sqlfile_write_total(struct sqlfile *, const struct sqlfile_total *) DYN_CHECK;
 int sqlfile_commit(struct sqlfile *) DYN_CHECK;
 void sqlfile_abort(struct sqlfile *);
@@ -94,28 +90,5 @@ int sqlfile_sync(struct sqlfile *) DYN_CHECK;
 /* Copy the log into the file, as far as readers permit.  Of errors only a
  * failed disk matters (f->failed); else the log keeps all that is left. */
 void sqlfile_checkpoint(struct sqlfile *);
-
-/* A connection to read by. */
-struct reader {
-	struct reader *next; /* the owner's list */
-	sqlite3 *db;
-	sqlite3_stmt *get[DYN_SPACE_COUNT];
-};
-
-int reader_open(struct reader **out, const char *path) DYN_CHECK;
-void reader_close(struct reader *);
-/* Append the value to out, or DYN_ENOTFOUND. */
-int reader_get(struct reader *, enum dyn_space, struct dyn_slice id, struct dyn_buffer *out) DYN_CHECK;
-
-/* A walk in order of ids that sees the file as it was at the first step. */
-struct walk {
-	sqlite3_stmt *statement;
-	bool end;
-	struct dyn_slice id, value; /* die with the next step */
-};
-
-int walk_open(struct walk *, struct reader *, enum dyn_space, struct dyn_slice after) DYN_CHECK;
-int walk_step(struct walk *) DYN_CHECK;
-void walk_close(struct walk *);
 
 #endif

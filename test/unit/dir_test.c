@@ -31,7 +31,7 @@ write_text(const char *folder, const char *name, const char *text)
 static void
 open_ok(struct dir *d, const char *path)
 {
-	struct dyn_error error = { 0 };
+	struct dyn_error error = {0};
 	int rc = dir_open(d, path, &error);
 
 	ck_assert_msg(rc == 0, "%d %s", rc, error.text);
@@ -40,12 +40,13 @@ open_ok(struct dir *d, const char *path)
 static void
 open_fails(const char *path, int code, const char *word)
 {
-	struct dyn_error error = { 0 };
+	struct dyn_error error = {0};
 	struct dir d;
 
 	ck_assert_int_eq(dir_open(&d, path, &error), code);
 	ck_assert_int_eq(error.code, code);
-	ck_assert_msg(strstr(error.text, word) != NULL, "'%s' not in '%s'", word, error.text);
+	ck_assert_msg(
+	    strstr(error.text, word) != NULL, "'%s' not in '%s'", word, error.text);
 	ck_assert_ptr_null(d.path);
 	dir_close(&d, true); /* harmless */
 }
@@ -132,10 +133,15 @@ START_TEST(formats)
 		const char *text;
 		int code;
 	} cases[] = {
-		{ "libdyn 2\n", DYN_EVERSION }, { "libdyn 999999\n", DYN_EVERSION },
-		{ "", DYN_ECORRUPT }, { "libdyn 1", DYN_ECORRUPT }, { "libdyn 1\nx", DYN_ECORRUPT },
-		{ "libdyn 0\n", DYN_ECORRUPT }, { "something else\n", DYN_ECORRUPT },
-		{ "libdyn -1\n", DYN_ECORRUPT }, { "libdyn 01\n", DYN_ECORRUPT },
+	    {"libdyn 2\n", DYN_EVERSION},
+	    {"libdyn 999999\n", DYN_EVERSION},
+	    {"", DYN_ECORRUPT},
+	    {"libdyn 1", DYN_ECORRUPT},
+	    {"libdyn 1\nx", DYN_ECORRUPT},
+	    {"libdyn 0\n", DYN_ECORRUPT},
+	    {"something else\n", DYN_ECORRUPT},
+	    {"libdyn -1\n", DYN_ECORRUPT},
+	    {"libdyn 01\n", DYN_ECORRUPT},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -298,7 +304,8 @@ mount_or_skip(const char *folder, const char *options, unsigned long flags)
 {
 	if (mount("none", folder, "tmpfs", flags, options) == 0)
 		return true;
-	fprintf(stderr, "dir_test: SKIPPED, this user may not mount: %s\n", strerror(errno));
+	fprintf(
+	    stderr, "dir_test: SKIPPED, this user may not mount: %s\n", strerror(errno));
 	return false;
 }
 
@@ -311,7 +318,8 @@ START_TEST(read_only)
 		return;
 	open_ok(&d, folder);
 	dir_close(&d, true);
-	ck_assert_int_eq(mount("none", folder, "tmpfs", MS_REMOUNT | MS_RDONLY, "size=1m"), 0);
+	ck_assert_int_eq(
+	    mount("none", folder, "tmpfs", MS_REMOUNT | MS_RDONLY, "size=1m"), 0);
 	open_fails(folder, DYN_EREADONLY, "lock");
 	open_fails(test_path(folder, "new"), DYN_EREADONLY, "cannot create");
 	umount2(folder, MNT_DETACH);
@@ -363,7 +371,7 @@ START_TEST(no_memory)
 	char *file;
 	int rc;
 
-	TEST_ALLOC_FAILURES(n) {
+	TEST_ALLOC_FAILURES (n) {
 		rc = dir_open(&d, test_path(folder, "d"), NULL);
 		ck_assert(rc == 0 || rc == DYN_ENOMEM);
 		if (rc == 0) {

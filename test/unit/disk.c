@@ -11,7 +11,7 @@
 #define SHM_MAX 64
 #define LOCKS SQLITE_SHM_NLOCK
 
-struct disk_faults disk = { .after = -1, .capacity = -1 };
+struct disk_faults disk = {.after = -1, .capacity = -1};
 
 struct bytes {
 	unsigned char *data;
@@ -246,7 +246,8 @@ x_lock(sqlite3_file *base, int level)
 		return SQLITE_BUSY;
 	if (level >= SQLITE_LOCK_RESERVED && f->reserved != NULL && f->reserved != h)
 		return SQLITE_BUSY;
-	if (level == SQLITE_LOCK_EXCLUSIVE && f->shared > (h->level >= SQLITE_LOCK_SHARED))
+	if (level == SQLITE_LOCK_EXCLUSIVE &&
+	    f->shared > (h->level >= SQLITE_LOCK_SHARED))
 		return SQLITE_BUSY;
 	if (h->level == SQLITE_LOCK_NONE)
 		f->shared++;
@@ -380,23 +381,23 @@ x_shm_unmap(sqlite3_file *base, int delete)
 }
 
 static const sqlite3_io_methods methods = {
-	.iVersion = 2,
-	.xClose = x_close,
-	.xRead = x_read,
-	.xWrite = x_write,
-	.xTruncate = x_truncate,
-	.xSync = x_sync,
-	.xFileSize = x_size,
-	.xLock = x_lock,
-	.xUnlock = x_unlock,
-	.xCheckReservedLock = x_reserved,
-	.xFileControl = x_control,
-	.xSectorSize = x_sector,
-	.xDeviceCharacteristics = x_device,
-	.xShmMap = x_shm_map,
-	.xShmLock = x_shm_lock,
-	.xShmBarrier = x_shm_barrier,
-	.xShmUnmap = x_shm_unmap,
+    .iVersion = 2,
+    .xClose = x_close,
+    .xRead = x_read,
+    .xWrite = x_write,
+    .xTruncate = x_truncate,
+    .xSync = x_sync,
+    .xFileSize = x_size,
+    .xLock = x_lock,
+    .xUnlock = x_unlock,
+    .xCheckReservedLock = x_reserved,
+    .xFileControl = x_control,
+    .xSectorSize = x_sector,
+    .xDeviceCharacteristics = x_device,
+    .xShmMap = x_shm_map,
+    .xShmLock = x_shm_lock,
+    .xShmBarrier = x_shm_barrier,
+    .xShmUnmap = x_shm_unmap,
 };
 
 /* ------------------------------------------------------------ the directory */
@@ -489,7 +490,7 @@ x_full_path(sqlite3_vfs *vfs, const char *name, int len, char *out)
 static int
 x_random(sqlite3_vfs *vfs, int len, char *out)
 {
-	static struct rng rng = { 4711 };
+	static struct rng rng = {4711};
 
 	(void)vfs;
 	for (int i = 0; i < len; i++)
@@ -525,18 +526,18 @@ void
 disk_install(void)
 {
 	static sqlite3_vfs vfs = {
-		.iVersion = 2,
-		.szOsFile = sizeof(struct handle),
-		.mxPathname = 100,
-		.zName = "disk",
-		.xOpen = x_open,
-		.xDelete = x_delete,
-		.xAccess = x_access,
-		.xFullPathname = x_full_path,
-		.xRandomness = x_random,
-		.xSleep = x_sleep,
-		.xGetLastError = x_last_error,
-		.xCurrentTimeInt64 = x_time,
+	    .iVersion = 2,
+	    .szOsFile = sizeof(struct handle),
+	    .mxPathname = 100,
+	    .zName = "disk",
+	    .xOpen = x_open,
+	    .xDelete = x_delete,
+	    .xAccess = x_access,
+	    .xFullPathname = x_full_path,
+	    .xRandomness = x_random,
+	    .xSleep = x_sleep,
+	    .xGetLastError = x_last_error,
+	    .xCurrentTimeInt64 = x_time,
 	};
 
 	ck_assert_int_eq(sqlite3_vfs_register(&vfs, 1), SQLITE_OK);
@@ -545,7 +546,7 @@ disk_install(void)
 void
 disk_calm(void)
 {
-	disk = (struct disk_faults) { .after = -1, .capacity = -1 };
+	disk = (struct disk_faults){.after = -1, .capacity = -1};
 }
 
 void

@@ -22,22 +22,22 @@ enum disk_op {
 };
 
 struct disk_faults {
-	unsigned ops;   /* which operations count and fail */
-	long after;     /* the one after so many fails; -1 = none */
-	bool lasting;   /* and all after it too */
-	bool no_space;  /* writes fail for want of space, not with EIO */
-	bool half;      /* a write that fails leaves its first half */
-	bool undone;    /* a sync that fails drops what it should have written */
-	bool dead;      /* everything fails: the power is off */
-	long capacity;  /* bytes of all files; -1 = no end */
-	long failures;  /* out: how many operations failed */
+	unsigned ops;  /* which operations count and fail */
+	long after;    /* the one after so many fails; -1 = none */
+	bool lasting;  /* and all after it too */
+	bool no_space; /* writes fail for want of space, not with EIO */
+	bool half;     /* a write that fails leaves its first half */
+	bool undone;   /* a sync that fails drops what it should have written */
+	bool dead;     /* everything fails: the power is off */
+	long capacity; /* bytes of all files; -1 = no end */
+	long failures; /* out: how many operations failed */
 };
 
 extern struct disk_faults disk;
 
 void disk_install(void);
-void disk_wipe(void);       /* no files, no faults */
-void disk_calm(void);       /* no faults */
+void disk_wipe(void); /* no files, no faults */
+void disk_calm(void); /* no faults */
 /* Everything written and not synced is kept or lost by sectors at random.
  * All handles must be closed. */
 void disk_power_cut(struct rng *);

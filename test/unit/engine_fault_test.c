@@ -30,8 +30,7 @@
 #define NAME "data.db"
 
 static const struct engine_tuning tiny = {
-	.fold_bytes = 5000, .idle_bytes = 1200, .checkpoint_pages = 30
-};
+    .fold_bytes = 5000, .idle_bytes = 1200, .checkpoint_pages = 30};
 
 /* The batch that wrote each id last; 0 = not there. */
 struct state {
@@ -46,14 +45,15 @@ struct story {
 	uint32_t durable;             /* states before this one are over */
 	struct state doubtful;        /* the state if the refused batch is there */
 	bool doubt;
-	uint32_t batch;               /* number of the last batch tried */
+	uint32_t batch; /* number of the last batch tried */
 	struct rng rng;
 };
 
 static struct dyn_slice
 id_of(unsigned i, char text[16])
 {
-	return slice(text, (size_t)snprintf(text, 16, "%c-id-%u", 'a' + (int)(i % 26), i));
+	return slice(
+	    text, (size_t)snprintf(text, 16, "%c-id-%u", 'a' + (int)(i % 26), i));
 }
 
 static struct dyn_slice
@@ -67,10 +67,11 @@ value_of(uint32_t batch, unsigned i, char text[400])
 static int
 try_open(struct story *s)
 {
-	struct dyn_error error = { 0 };
+	struct dyn_error error = {0};
 	int rc = engine_sqlite_open(&s->e, NAME, &tiny, &error);
 
-	ck_assert_msg(rc == 0 || rc == error.code, "%d %d %s", rc, error.code, error.text);
+	ck_assert_msg(
+	    rc == 0 || rc == error.code, "%d %d %s", rc, error.code, error.text);
 	ck_assert((rc == 0) == (s->e != NULL));
 	return rc;
 }
@@ -116,7 +117,8 @@ make_batch(struct story *s, struct dyn_row *rows, struct state *after)
 
 		rows[k].space = i % 5 == 0 ? DYN_SPACE_META : DYN_SPACE_DATA;
 		rows[k].id = id_of(i, ids[k]);
-		rows[k].value = remove ? slice(NULL, 0) : value_of(s->batch, i, values[k]);
+		rows[k].value =
+		    remove ? slice(NULL, 0) : value_of(s->batch, i, values[k]);
 		after->batch[i] = remove ? 0 : s->batch;
 	}
 	return count;
@@ -148,9 +150,10 @@ apply_batch(struct story *s, enum dyn_durability durability)
 static int
 read_id(struct dyn_engine *e, unsigned i, uint32_t *batch)
 {
-	struct dyn_buffer b = { 0 };
+	struct dyn_buffer b = {0};
 	char id[16], text[400];
-	int rc = e->get(e->self, i % 5 == 0 ? DYN_SPACE_META : DYN_SPACE_DATA, id_of(i, id), &b);
+	int rc = e->get(
+	    e->self, i % 5 == 0 ? DYN_SPACE_META : DYN_SPACE_DATA, id_of(i, id), &b);
 
 	*batch = 0;
 	if (rc == 0) {
@@ -206,8 +209,9 @@ check_scan(struct story *s, const struct state *state)
 
 	for (unsigned i = 0; i < IDS; i++)
 		expected += state->batch[i] != 0 && i % 5 != 0;
-	ck_assert_int_eq(s->e->scan(s->e->self, DYN_SPACE_DATA, slice(NULL, 0), slice(NULL, 0),
-	    count_rows, &found), 0);
+	ck_assert_int_eq(s->e->scan(s->e->self, DYN_SPACE_DATA, slice(NULL, 0),
+			     slice(NULL, 0), count_rows, &found),
+	    0);
 	ck_assert_uint_eq(found, expected);
 }
 
@@ -224,7 +228,8 @@ check_restart(struct story *s, bool power_cut)
 		match = same_state(&found, &s->states[k]);
 	if (!match && s->doubt)
 		match = same_state(&found, &s->doubtful);
-	ck_assert_msg(match, "after batch %u (durable %u of %u, doubt %d): a state that never was",
+	ck_assert_msg(match,
+	    "after batch %u (durable %u of %u, doubt %d): a state that never was",
 	    s->batch, s->durable, s->now, s->doubt);
 	check_scan(s, &found);
 	/* Go on from there. */
@@ -243,7 +248,8 @@ work_until_dead(struct story *s)
 	disk.after = (long)rng_below(&s->rng, 1200);
 	disk.lasting = true;
 	while (disk.failures == 0 && s->now + 2 < HISTORY) {
-		(void)apply_batch(s, rng_below(&s->rng, 4) == 0 ? DYN_DURABLE_DISK : DYN_DURABLE_OS);
+		(void)apply_batch(
+		    s, rng_below(&s->rng, 4) == 0 ? DYN_DURABLE_DISK : DYN_DURABLE_OS);
 		if (rng_below(&s->rng, 10) == 0)
 			(void)s->e->idle(s->e->self);
 		if (rng_below(&s->rng, 50) == 0 && s->e->sync(s->e->self) == 0)
@@ -322,22 +328,25 @@ static const struct {
 	struct disk_faults faults;
 	bool may_fail[32]; /* by -code: what apply may say */
 } kinds[] = {
-#define EIO_ONLY { [-DYN_EIO] = true }
-	{ "write EIO", { .ops = DISK_WRITE }, EIO_ONLY },
-	{ "write EIO, half written", { .ops = DISK_WRITE, .half = true }, EIO_ONLY },
-	{ "write EIO, lasting", { .ops = DISK_WRITE, .lasting = true }, EIO_ONLY },
-	{ "no space", { .ops = DISK_WRITE, .no_space = true, .half = true },
-	    { [-DYN_EFULL] = true } },
-	{ "no space, lasting", { .ops = DISK_WRITE, .no_space = true, .lasting = true },
-	    { [-DYN_EFULL] = true } },
-	{ "sync EIO", { .ops = DISK_SYNC }, EIO_ONLY },
-	{ "sync EIO, data dropped", { .ops = DISK_SYNC, .undone = true }, EIO_ONLY },
-	{ "read EIO", { .ops = DISK_READ }, EIO_ONLY },
-	{ "read EIO, lasting", { .ops = DISK_READ, .lasting = true }, EIO_ONLY },
-	{ "truncate EIO", { .ops = DISK_TRUNCATE }, EIO_ONLY },
-	{ "delete EIO", { .ops = DISK_DELETE }, EIO_ONLY },
-	{ "index does not grow", { .ops = DISK_SHM }, EIO_ONLY },
-	{ "open fails", { .ops = DISK_OPEN }, EIO_ONLY },
+#define EIO_ONLY                                                                         \
+	{                                                                                \
+		[-DYN_EIO] = true                                                        \
+	}
+    {"write EIO", {.ops = DISK_WRITE}, EIO_ONLY},
+    {"write EIO, half written", {.ops = DISK_WRITE, .half = true}, EIO_ONLY},
+    {"write EIO, lasting", {.ops = DISK_WRITE, .lasting = true}, EIO_ONLY},
+    {"no space", {.ops = DISK_WRITE, .no_space = true, .half = true},
+	{[-DYN_EFULL] = true}},
+    {"no space, lasting", {.ops = DISK_WRITE, .no_space = true, .lasting = true},
+	{[-DYN_EFULL] = true}},
+    {"sync EIO", {.ops = DISK_SYNC}, EIO_ONLY},
+    {"sync EIO, data dropped", {.ops = DISK_SYNC, .undone = true}, EIO_ONLY},
+    {"read EIO", {.ops = DISK_READ}, EIO_ONLY},
+    {"read EIO, lasting", {.ops = DISK_READ, .lasting = true}, EIO_ONLY},
+    {"truncate EIO", {.ops = DISK_TRUNCATE}, EIO_ONLY},
+    {"delete EIO", {.ops = DISK_DELETE}, EIO_ONLY},
+    {"index does not grow", {.ops = DISK_SHM}, EIO_ONLY},
+    {"open fails", {.ops = DISK_OPEN}, EIO_ONLY},
 };
 
 /* A history under fire; the same for all n of one kind.  What apply says must
@@ -389,13 +398,13 @@ START_TEST(faults)
 	long failures = 1, n;
 
 	/* The first operations one by one, then with growing steps. */
-	for (n = 0; failures > 0; n += 1 + n / 60) {
+	for (n = 0; failures > 0; n += 1 + n / 20) {
 		one_fault(_i, n, &failures);
 		ck_assert_int_lt(n, 100000);
 	}
 	/* The kind of operation must occur, or the test tests nothing. */
-	if (kinds[_i].faults.ops != DISK_TRUNCATE && kinds[_i].faults.ops != DISK_DELETE &&
-	    kinds[_i].faults.ops != DISK_SHM)
+	if (kinds[_i].faults.ops != DISK_TRUNCATE &&
+	    kinds[_i].faults.ops != DISK_DELETE && kinds[_i].faults.ops != DISK_SHM)
 		ck_assert_msg(n > 2, "%s: never happened", kinds[_i].name);
 }
 END_TEST
@@ -534,7 +543,8 @@ install_memory(void)
 	sqlite3_mem_methods mine;
 
 	(void)sqlite3_shutdown();
-	ck_assert_int_eq(sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real_memory), SQLITE_OK);
+	ck_assert_int_eq(
+	    sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real_memory), SQLITE_OK);
 	mine = real_memory;
 	mine.xMalloc = failing_alloc;
 	mine.xRealloc = failing_realloc;
@@ -550,7 +560,7 @@ START_TEST(no_memory_in_sqlite)
 	int rc;
 
 	install_memory();
-	for (long n = 0; failed; n += 1 + n / 100) {
+	for (long n = 0; failed; n += 1 + n / 30) {
 		struct story *s = begin_story(23);
 
 		memory_failed = false;
@@ -586,7 +596,7 @@ START_TEST(no_memory)
 	int rc;
 
 	disk_install();
-	TEST_ALLOC_FAILURES(n) {
+	TEST_ALLOC_FAILURES (n) {
 		struct story *s = begin_story(31);
 
 		rc = try_open(s);

@@ -4,42 +4,35 @@
  * Method: the same tests for the memory engine, the SQLite engine as shipped,
  * and the SQLite engine with sizes so small that it folds, trims and
  * checkpoints all the time.  Random operations are compared with a model that
- * is an array; then crashes, damage, threads.
+ * is an array; then readers in threads beside the writer.
  */
 #include "../test.h"
 #include "base/rng.h"
 #include "host/engine.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
-#include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum kind { MEMORY, SQLITE, BUSY_SQLITE, KINDS };
 
 static const struct engine_tuning tiny = {
-	.fold_bytes = 6000, .idle_bytes = 1500, .checkpoint_pages = 200
-};
+    .fold_bytes = 6000, .idle_bytes = 1500, .checkpoint_pages = 200};
 
 static struct dyn_engine *
 open_engine(enum kind kind, const char *path)
 {
 	struct dyn_engine *e = NULL;
-	struct dyn_error error = { 0 };
+	struct dyn_error error = {0};
 	int rc;
 
 	if (kind == MEMORY)
 		rc = dyn_engine_memory(&e);
 	else
-		rc = engine_sqlite_open(&e, path, kind == BUSY_SQLITE ? &tiny : NULL, &error);
+		rc = engine_sqlite_open(
+		    &e, path, kind == BUSY_SQLITE ? &tiny : NULL, &error);
 	ck_assert_msg(rc == 0, "open: %d %s", rc, error.text);
 	ck_assert_uint_eq(e->size, sizeof(*e));
 	return e;
@@ -48,7 +41,7 @@ open_engine(enum kind kind, const char *path)
 static struct dyn_row
 row(enum dyn_space space, const char *id, const char *value)
 {
-	struct dyn_row r = { .space = space, .id = slice(id, strlen(id)) };
+	struct dyn_row r = {.space = space, .id = slice(id, strlen(id))};
 
 	if (value != NULL)
 		r.value = slice(value, strlen(value));
@@ -68,7 +61,7 @@ static const char *
 value_of(struct dyn_engine *e, enum dyn_space space, const char *id)
 {
 	static char text[4096];
-	struct dyn_buffer b = { 0 };
+	struct dyn_buffer b = {0};
 	int rc = e->get(e->self, space, slice(id, strlen(id)), &b);
 
 	if (rc == 0)
@@ -99,8 +92,10 @@ scan_text(struct dyn_engine *e, enum dyn_space space, const char *after, const c
 	struct dyn_slice none = slice(NULL, 0);
 
 	text[0] = '\0';
-	ck_assert_int_eq(e->scan(e->self, space, after != NULL ? slice(after, strlen(after)) : none,
-	    last != NULL ? slice(last, strlen(last)) : none, list, text), 0);
+	ck_assert_int_eq(
+	    e->scan(e->self, space, after != NULL ? slice(after, strlen(after)) : none,
+		last != NULL ? slice(last, strlen(last)) : none, list, text),
+	    0);
 	return text;
 }
 
@@ -108,12 +103,16 @@ scan_text(struct dyn_engine *e, enum dyn_space space, const char *after, const c
 
 START_TEST(put_get_remove)
 {
-	struct dyn_engine *e = open_engine((enum kind)_i, test_path(test_dir(), "data.db"));
+	struct dyn_engine *e =
+	    open_engine((enum kind)_i, test_path(test_dir(), "data.db"));
 	struct dyn_row rows[] = {
-		row(DYN_SPACE_DATA, "a", "1"), row(DYN_SPACE_DATA, "b", "2"),
-		row(DYN_SPACE_META, "a", "meta"), row(DYN_SPACE_DATA, "b", "3"),
-		row(DYN_SPACE_DATA, "c", "4"), row(DYN_SPACE_DATA, "c", NULL),
-		row(DYN_SPACE_HINT, "", ""),
+	    row(DYN_SPACE_DATA, "a", "1"),
+	    row(DYN_SPACE_DATA, "b", "2"),
+	    row(DYN_SPACE_META, "a", "meta"),
+	    row(DYN_SPACE_DATA, "b", "3"),
+	    row(DYN_SPACE_DATA, "c", "4"),
+	    row(DYN_SPACE_DATA, "c", NULL),
+	    row(DYN_SPACE_HINT, "", ""),
 	};
 	struct dyn_engine_info info;
 
@@ -139,14 +138,16 @@ END_TEST
 /* get appends: what is in the buffer stays. */
 START_TEST(get_appends)
 {
-	struct dyn_engine *e = open_engine((enum kind)_i, test_path(test_dir(), "data.db"));
-	struct dyn_buffer b = { 0 };
+	struct dyn_engine *e =
+	    open_engine((enum kind)_i, test_path(test_dir(), "data.db"));
+	struct dyn_buffer b = {0};
 
 	put(e, "k", "world");
 	ck_assert_int_eq(dyn_buffer_append(&b, "hello ", 6), 0);
 	ck_assert_int_eq(e->get(e->self, DYN_SPACE_DATA, slice("k", 1), &b), 0);
 	ck_assert(slice_equal(slice(b.data, b.len), slice("hello world", 11)));
-	ck_assert_int_eq(e->get(e->self, DYN_SPACE_DATA, slice("q", 1), &b), DYN_ENOTFOUND);
+	ck_assert_int_eq(
+	    e->get(e->self, DYN_SPACE_DATA, slice("q", 1), &b), DYN_ENOTFOUND);
 	ck_assert_uint_eq(b.len, 11);
 	dyn_buffer_free(&b);
 	ck_assert_int_eq(e->close(e->self), 0);
@@ -155,7 +156,8 @@ END_TEST
 
 START_TEST(scan_limits)
 {
-	struct dyn_engine *e = open_engine((enum kind)_i, test_path(test_dir(), "data.db"));
+	struct dyn_engine *e =
+	    open_engine((enum kind)_i, test_path(test_dir(), "data.db"));
 
 	put(e, "a", "1");
 	put(e, "aa", "2");
@@ -166,9 +168,11 @@ START_TEST(scan_limits)
 	ck_assert_str_eq(scan_text(e, DYN_SPACE_DATA, "a0", "aaz"), "aa=2 ");
 	ck_assert_str_eq(scan_text(e, DYN_SPACE_DATA, "b", NULL), "");
 	ck_assert_str_eq(scan_text(e, DYN_SPACE_META, NULL, NULL), "");
-	ck_assert_int_eq(e->drop(e->self, DYN_SPACE_DATA, slice("a", 1), slice("ab", 2)), 0);
+	ck_assert_int_eq(
+	    e->drop(e->self, DYN_SPACE_DATA, slice("a", 1), slice("ab", 2)), 0);
 	ck_assert_str_eq(scan_text(e, DYN_SPACE_DATA, NULL, NULL), "b=4 ");
-	ck_assert_int_eq(e->drop(e->self, DYN_SPACE_DATA, slice("z", 1), slice("b", 1)), 0);
+	ck_assert_int_eq(
+	    e->drop(e->self, DYN_SPACE_DATA, slice("z", 1), slice("b", 1)), 0);
 	ck_assert_str_eq(scan_text(e, DYN_SPACE_DATA, NULL, NULL), "b=4 ");
 	ck_assert_int_eq(e->close(e->self), 0);
 }
@@ -179,7 +183,7 @@ static int
 visit_and_get(void *arg, struct dyn_slice id, struct dyn_slice value)
 {
 	struct dyn_engine *e = arg;
-	struct dyn_buffer b = { 0 };
+	struct dyn_buffer b = {0};
 
 	ck_assert_int_eq(e->get(e->self, DYN_SPACE_DATA, id, &b), 0);
 	ck_assert(slice_equal(slice(b.data, b.len), value));
@@ -189,13 +193,15 @@ visit_and_get(void *arg, struct dyn_slice id, struct dyn_slice value)
 
 START_TEST(scan_visitor_may_call)
 {
-	struct dyn_engine *e = open_engine((enum kind)_i, test_path(test_dir(), "data.db"));
+	struct dyn_engine *e =
+	    open_engine((enum kind)_i, test_path(test_dir(), "data.db"));
 
 	put(e, "a", "1");
 	put(e, "b", "2");
 	put(e, "c", "3");
 	ck_assert_int_eq(e->scan(e->self, DYN_SPACE_DATA, slice(NULL, 0), slice(NULL, 0),
-	    visit_and_get, e), 0);
+			     visit_and_get, e),
+	    0);
 	ck_assert_int_eq(e->close(e->self), 0);
 }
 END_TEST
@@ -203,7 +209,8 @@ END_TEST
 /* Values from nothing to several parts of one batch. */
 START_TEST(big_values)
 {
-	static const size_t lens[] = { 0, 1, 4000, 5000, 100000, 9u << 20, 3u << 20, 6u << 20 };
+	static const size_t lens[] = {
+	    0, 1, 4000, 5000, 100000, 9u << 20, 3u << 20, 6u << 20};
 	const char *path = test_path(test_dir(), "data.db");
 	struct dyn_engine *e = open_engine((enum kind)_i, path);
 	struct dyn_row rows[ARRAY_LEN(lens)];
@@ -214,14 +221,16 @@ START_TEST(big_values)
 		bytes[i] = (unsigned char)(i * 2654435761u >> 13);
 	for (size_t i = 0; i < ARRAY_LEN(lens); i++) {
 		id[i] = (char)('a' + i);
-		rows[i] = (struct dyn_row) { DYN_SPACE_DATA, slice(&id[i], 1), slice(bytes + i, lens[i]) };
+		rows[i] = (struct dyn_row){
+		    DYN_SPACE_DATA, slice(&id[i], 1), slice(bytes + i, lens[i])};
 	}
 	ck_assert_int_eq(e->apply(e->self, rows, ARRAY_LEN(lens), DYN_DURABLE_DISK), 0);
 	for (int round = 0; round < 2; round++) {
 		for (size_t i = 0; i < ARRAY_LEN(lens); i++) {
-			struct dyn_buffer b = { 0 };
+			struct dyn_buffer b = {0};
 
-			ck_assert_int_eq(e->get(e->self, DYN_SPACE_DATA, slice(&id[i], 1), &b), 0);
+			ck_assert_int_eq(
+			    e->get(e->self, DYN_SPACE_DATA, slice(&id[i], 1), &b), 0);
 			ck_assert(slice_equal(slice(b.data, b.len), rows[i].value));
 			dyn_buffer_free(&b);
 		}
@@ -241,15 +250,19 @@ END_TEST
 
 START_TEST(bad_arguments)
 {
-	struct dyn_engine *e = open_engine((enum kind)_i, test_path(test_dir(), "data.db"));
+	struct dyn_engine *e =
+	    open_engine((enum kind)_i, test_path(test_dir(), "data.db"));
 	struct dyn_row bad = row((enum dyn_space)7, "a", "1");
-	struct dyn_buffer b = { 0 };
+	struct dyn_buffer b = {0};
 
 	ck_assert_int_eq(e->apply(e->self, &bad, 1, DYN_DURABLE_DISK), DYN_EINVAL);
-	ck_assert_int_eq(e->get(e->self, (enum dyn_space)7, slice("a", 1), &b), DYN_EINVAL);
-	ck_assert_int_eq(e->scan(e->self, (enum dyn_space)7, slice(NULL, 0), slice(NULL, 0), list,
-	    NULL), DYN_EINVAL);
-	ck_assert_int_eq(e->drop(e->self, DYN_SPACE_DATA, slice(NULL, 0), slice("a", 1)), DYN_EINVAL);
+	ck_assert_int_eq(
+	    e->get(e->self, (enum dyn_space)7, slice("a", 1), &b), DYN_EINVAL);
+	ck_assert_int_eq(e->scan(e->self, (enum dyn_space)7, slice(NULL, 0),
+			     slice(NULL, 0), list, NULL),
+	    DYN_EINVAL);
+	ck_assert_int_eq(
+	    e->drop(e->self, DYN_SPACE_DATA, slice(NULL, 0), slice("a", 1)), DYN_EINVAL);
 	ck_assert_int_eq(e->close(e->self), 0);
 	ck_assert_int_eq(dyn_engine_memory(NULL), DYN_EINVAL);
 	ck_assert_int_eq(dyn_engine_sqlite(NULL, "x", NULL), DYN_EINVAL);
@@ -309,15 +322,17 @@ model_apply(struct model *m, struct dyn_engine *e, struct rng *rng)
 		rows[i].value = v != 0 ? model_value(v, values[i]) : slice(NULL, 0);
 		m->value[rows[i].space][id] = v;
 	}
-	ck_assert_int_eq(e->apply(e->self, rows, count,
-	    rng_below(rng, 100) == 0 ? DYN_DURABLE_DISK : DYN_DURABLE_OS), 0);
+	ck_assert_int_eq(
+	    e->apply(e->self, rows, count,
+		rng_below(rng, 100) == 0 ? DYN_DURABLE_DISK : DYN_DURABLE_OS),
+	    0);
 }
 
 static void
 model_check_get(const struct model *m, struct dyn_engine *e, unsigned space, unsigned id)
 {
 	char text[32], value[600];
-	struct dyn_buffer b = { 0 };
+	struct dyn_buffer b = {0};
 	uint64_t v = m->value[space][id];
 	int rc = e->get(e->self, (enum dyn_space)space, model_id(id, text), &b);
 
@@ -342,7 +357,8 @@ model_visit(void *arg, struct dyn_slice id, struct dyn_slice value)
 	char text[32], bytes[600];
 	unsigned i = 0;
 
-	ck_assert(!s->started || slice_compare(slice(s->previous, s->previous_len), id) < 0);
+	ck_assert(
+	    !s->started || slice_compare(slice(s->previous, s->previous_len), id) < 0);
 	while (i < MODEL_IDS && !slice_equal(model_id(i, text), id))
 		i++;
 	ck_assert_uint_lt(i, MODEL_IDS);
@@ -358,15 +374,16 @@ static bool
 in_range(struct dyn_slice id, struct dyn_slice after, struct dyn_slice last)
 {
 	return (after.data == NULL || slice_compare(after, id) < 0) &&
-	    (last.data == NULL || slice_compare(id, last) <= 0);
+	       (last.data == NULL || slice_compare(id, last) <= 0);
 }
 
 static void
-model_check_scan(const struct model *m, struct dyn_engine *e, unsigned space, struct rng *rng)
+model_check_scan(
+    const struct model *m, struct dyn_engine *e, unsigned space, struct rng *rng)
 {
 	char a[32], l[32], text[32];
 	struct dyn_slice after = slice(NULL, 0), last = slice(NULL, 0);
-	struct seen seen = { .model = m, .space = space };
+	struct seen seen = {.model = m, .space = space};
 	size_t expected = 0;
 
 	if (rng_below(rng, 3) > 0)
@@ -378,8 +395,10 @@ model_check_scan(const struct model *m, struct dyn_engine *e, unsigned space, st
 	for (unsigned i = 0; i < MODEL_IDS; i++)
 		if (m->value[space][i] != 0 && in_range(model_id(i, text), after, last))
 			expected++;
-	ck_assert_int_eq(e->scan(e->self, (enum dyn_space)space, after, last, model_visit, &seen), 0);
-	ck_assert_uint_eq(seen.count, seen.stop != 0 ? MIN(seen.stop, expected) : expected);
+	ck_assert_int_eq(
+	    e->scan(e->self, (enum dyn_space)space, after, last, model_visit, &seen), 0);
+	ck_assert_uint_eq(
+	    seen.count, seen.stop != 0 ? MIN(seen.stop, expected) : expected);
 }
 
 static void
@@ -403,7 +422,7 @@ static void
 model_check_all(const struct model *m, struct dyn_engine *e)
 {
 	for (unsigned space = 0; space < DYN_SPACE_COUNT; space++) {
-		struct seen seen = { .model = m, .space = space };
+		struct seen seen = {.model = m, .space = space};
 		size_t expected = 0;
 
 		for (unsigned i = 0; i < MODEL_IDS; i++) {
@@ -411,7 +430,8 @@ model_check_all(const struct model *m, struct dyn_engine *e)
 			expected += m->value[space][i] != 0;
 		}
 		ck_assert_int_eq(e->scan(e->self, (enum dyn_space)space, slice(NULL, 0),
-		    slice(NULL, 0), model_visit, &seen), 0);
+				     slice(NULL, 0), model_visit, &seen),
+		    0);
 		ck_assert_uint_eq(seen.count, expected);
 	}
 }
@@ -463,10 +483,10 @@ check_info(const struct model *m, struct dyn_engine *e, enum kind kind)
 START_TEST(random_operations)
 {
 	enum kind kind = (enum kind)(_i % KINDS);
-	struct rng rng = { test_seed() + (uint64_t)_i };
+	struct rng rng = {test_seed() + (uint64_t)_i};
 	const char *path = test_path(test_dir(), "data.db");
 	struct dyn_engine *e = open_engine(kind, path);
-	struct model m = { 0 };
+	struct model m = {0};
 
 	for (int step = 0; step < 4000; step++)
 		model_step(&m, &e, kind, path, &rng);
@@ -482,358 +502,9 @@ START_TEST(random_operations)
 }
 END_TEST
 
-/* ------------------------------------------------------------------- crashes */
+/* ------------------------------------------------------------------ threads */
 
 #define SHARED_IDS 24
-
-/* Batch b: all shared ids get b, and b's own three rows are added. */
-static int
-apply_numbered(struct dyn_engine *e, uint32_t b)
-{
-	static char ids[SHARED_IDS + 3][32];
-	struct dyn_row rows[SHARED_IDS + 3];
-
-	for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
-		if (i < SHARED_IDS)
-			snprintf(ids[i], 32, "%c shared", 'a' + (int)i);
-		else
-			snprintf(ids[i], 32, "own %u of %u", i, b);
-		rows[i] = (struct dyn_row) { DYN_SPACE_DATA, slice(ids[i], strlen(ids[i])),
-			slice(&b, sizeof(b)) };
-	}
-	return e->apply(e->self, rows, ARRAY_LEN(rows), DYN_DURABLE_DISK);
-}
-
-static uint32_t
-read_number(struct dyn_engine *e, const char *id)
-{
-	struct dyn_buffer b = { 0 };
-	uint32_t number = 0;
-	int rc = e->get(e->self, DYN_SPACE_DATA, slice(id, strlen(id)), &b);
-
-	ck_assert(rc == 0 || rc == DYN_ENOTFOUND);
-	if (rc == 0) {
-		ck_assert_uint_eq(b.len, sizeof(number));
-		memcpy(&number, b.data, sizeof(number));
-	}
-	dyn_buffer_free(&b);
-	return number;
-}
-
-static void
-crash_child(const char *path, uint32_t first, int ack)
-{
-	struct dyn_engine *e;
-
-	if (engine_sqlite_open(&e, path, &tiny, NULL) != 0)
-		_exit(1);
-	for (uint32_t b = first;; b++) {
-		if (apply_numbered(e, b) != 0 || write(ack, &b, sizeof(b)) != sizeof(b))
-			_exit(2);
-		(void)e->idle(e->self);
-	}
-}
-
-/* Runs a child for some milliseconds, kills it; the last batch it reported. */
-static uint32_t
-run_and_kill(const char *path, uint32_t last, unsigned ms)
-{
-	uint32_t acked = last, b;
-	int pipes[2], status;
-	pid_t pid;
-
-	ck_assert_int_eq(pipe(pipes), 0);
-	pid = fork();
-	if (pid == 0)
-		crash_child(path, last + 1, pipes[1]);
-	close(pipes[1]);
-	test_sleep_ms(ms);
-	kill(pid, SIGKILL);
-	while (read(pipes[0], &b, sizeof(b)) == sizeof(b)) {
-		ck_assert_uint_eq(b, acked + 1);
-		acked = b;
-	}
-	close(pipes[0]);
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-	return acked;
-}
-
-START_TEST(kill_nine)
-{
-	const char *path = test_path(test_dir(), "data.db");
-	struct rng rng = { test_seed() };
-	uint32_t last = 0, acked;
-	char id[32];
-
-	path = strdup(path);
-	for (int round = 0; round < 40; round++) {
-		struct dyn_engine *e;
-
-		acked = run_and_kill(path, last, (unsigned)rng_below(&rng, 40));
-		e = open_engine(BUSY_SQLITE, path);
-		last = read_number(e, "a shared");
-		/* The one under way may be there too. */
-		ck_assert_msg(last == acked || last == acked + 1, "acked %u, found %u", acked, last);
-		for (unsigned i = 0; i < SHARED_IDS; i++) {
-			snprintf(id, sizeof(id), "%c shared", 'a' + (int)i);
-			ck_assert_uint_eq(read_number(e, id), last);
-		}
-		for (uint32_t b = 1; b <= last + 2; b++) {
-			for (unsigned i = SHARED_IDS; i < SHARED_IDS + 3; i++) {
-				snprintf(id, sizeof(id), "own %u of %u", i, b);
-				ck_assert_uint_eq(read_number(e, id), b <= last ? b : 0);
-			}
-		}
-		ck_assert_int_eq(e->close(e->self), 0);
-	}
-	ck_assert_uint_gt(last, 40);
-	free((void *)(uintptr_t)path);
-}
-END_TEST
-
-/* ------------------------------------------------------------------- damage */
-
-static void
-sql(const char *path, const char *text)
-{
-	sqlite3 *db;
-	char *message = NULL;
-
-	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
-	ck_assert_msg(sqlite3_exec(db, text, NULL, NULL, &message) == SQLITE_OK, "%s", message);
-	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
-}
-
-static void
-open_fails(const char *path, int code, const char *word)
-{
-	struct dyn_error error = { 0 };
-	struct dyn_engine *e;
-
-	ck_assert_msg(dyn_engine_sqlite(&e, path, &error) == code, "%d %s", error.code, error.text);
-	ck_assert_ptr_null(e);
-	ck_assert_int_eq(error.code, code);
-	ck_assert_msg(strstr(error.text, word) != NULL, "'%s' not in '%s'", word, error.text);
-	ck_assert_int_eq(mem_balance(), 0);
-}
-
-/* Batches in the journal, nothing folded. */
-static void
-make_journal(const char *path)
-{
-	struct dyn_engine *e = open_engine(SQLITE, path);
-
-	for (uint32_t b = 1; b <= 10; b++)
-		ck_assert_int_eq(apply_numbered(e, b), 0);
-	ck_assert_int_eq(e->close(e->self), 0);
-}
-
-START_TEST(damaged_journal)
-{
-	static const char *const damages[] = {
-		"UPDATE journal SET batch = zeroblob(length(batch)) WHERE seq = 5",
-		"UPDATE journal SET batch = substr(batch, 1, length(batch) - 1) WHERE seq = 5",
-		"UPDATE journal SET batch = x'' WHERE seq = 5",
-		"UPDATE journal SET batch = CAST(batch || x'00' AS BLOB) WHERE seq = 5",
-		"UPDATE journal SET batch = (SELECT batch FROM journal WHERE seq = 4)"
-		" || x'00' WHERE seq = 5",
-		"DELETE FROM journal WHERE seq = 5",
-	};
-	const char *path = test_path(test_dir(), "data.db");
-
-	make_journal(path);
-	sql(path, damages[_i]);
-	open_fails(path, DYN_ECORRUPT, "journal is damaged after row 4");
-}
-END_TEST
-
-/* Each byte of a journal row changed, one at a time: found, each time. */
-START_TEST(damaged_journal_bytes)
-{
-	const char *path = test_path(test_dir(), "data.db");
-	struct dyn_engine *e;
-	char text[256];
-
-	make_journal(path);
-	for (unsigned at = 1; at < 600; at += 13) {
-		snprintf(text, sizeof(text), "CREATE TABLE keep AS SELECT batch FROM journal WHERE"
-		    " seq = 10; UPDATE journal SET batch = CAST(substr(batch, 1, %u) ||"
-		    " x'%02x' || substr(batch, %u) AS BLOB) WHERE seq = 10 AND"
-		    " substr(batch, %u, 1) <> x'%02x'", at - 1, at & 255, at + 1, at, at & 255);
-		sql(path, text);
-		open_fails(path, DYN_ECORRUPT, "damaged");
-		sql(path, "UPDATE journal SET batch = (SELECT batch FROM keep) WHERE seq = 10;"
-		    "DROP TABLE keep");
-	}
-	e = open_engine(SQLITE, path);
-	ck_assert_uint_eq(read_number(e, "b shared"), 10);
-	ck_assert_int_eq(e->close(e->self), 0);
-}
-END_TEST
-
-START_TEST(foreign_files)
-{
-	struct dyn_engine *e;
-	const char *path = test_path(test_dir(), "data.db");
-	FILE *f;
-
-	sql(path, "CREATE TABLE mine (x); INSERT INTO mine VALUES (1)");
-	open_fails(path, DYN_ECORRUPT, "another program");
-	sql(path, "SELECT x FROM mine"); /* untouched */
-	test_remove(path);
-	f = fopen(path, "w");
-	for (int i = 0; i < 1000; i++)
-		fprintf(f, "this is a letter to my aunt\n");
-	fclose(f);
-	open_fails(path, DYN_ECORRUPT, path);
-	test_remove(path);
-	sql(path, "PRAGMA application_id = 1685679665; PRAGMA user_version = 2");
-	open_fails(path, DYN_EVERSION, "format 2");
-	sql(path, "PRAGMA user_version = 0");
-	open_fails(path, DYN_ECORRUPT, "no format");
-	sql(path, "PRAGMA user_version = 1"); /* ours, they say, but no tables */
-	open_fails(path, DYN_ECORRUPT, path);
-	open_fails(test_path(path, "below a file"), DYN_EIO, "below");
-	/* An empty file is a new one. */
-	test_remove(path);
-	fclose(fopen(path, "w"));
-	e = open_engine(SQLITE, path);
-	ck_assert_int_eq(e->close(e->self), 0);
-}
-END_TEST
-
-/* A folded file of some hundred pages. */
-static void
-make_folded(const char *path)
-{
-	struct dyn_engine *e = open_engine(BUSY_SQLITE, path);
-
-	for (unsigned i = 0; i < 6000; i++) {
-		char id[32], value[200];
-		struct dyn_row r;
-
-		snprintf(id, sizeof(id), "%08x", i * 2654435761u);
-		snprintf(value, sizeof(value), "%0*d", 100 + (int)(i % 90), (int)i);
-		r = row(DYN_SPACE_DATA, id, value);
-		ck_assert_int_eq(e->apply(e->self, &r, 1, DYN_DURABLE_OS), 0);
-	}
-	while (e->idle(e->self) == 1)
-		;
-	ck_assert_int_eq(e->close(e->self), 0);
-}
-
-/* Every get is right, or an error; how many were errors. */
-static unsigned
-check_folded(struct dyn_engine *e, unsigned *missing)
-{
-	unsigned errors = 0;
-
-	*missing = 0;
-	for (unsigned i = 0; i < 6000; i++) {
-		char id[32], value[200];
-		struct dyn_buffer b = { 0 };
-		int rc;
-
-		snprintf(id, sizeof(id), "%08x", i * 2654435761u);
-		snprintf(value, sizeof(value), "%0*d", 100 + (int)(i % 90), (int)i);
-		rc = e->get(e->self, DYN_SPACE_DATA, slice(id, strlen(id)), &b);
-		if (rc == 0)
-			ck_assert(slice_equal(slice(b.data, b.len), slice(value, strlen(value))));
-		else if (rc == DYN_ENOTFOUND)
-			++*missing;
-		else
-			ck_assert_int_eq(rc, DYN_ECORRUPT);
-		errors += rc == DYN_ECORRUPT;
-		dyn_buffer_free(&b);
-	}
-	return errors;
-}
-
-START_TEST(truncated_file)
-{
-	const char *path = test_path(test_dir(), "data.db");
-	struct dyn_error error;
-	struct dyn_engine *e;
-	struct stat st;
-	unsigned missing, noticed = 0, cuts = 0;
-
-	make_folded(path);
-	ck_assert_int_eq(stat(path, &st), 0);
-	ck_assert_int_gt(st.st_size, 500000);
-	for (off_t cut = st.st_size - 1; cut > 0; cut -= st.st_size / 9 + 1) {
-		ck_assert_int_eq(truncate(path, cut), 0);
-		cuts++;
-		if (dyn_engine_sqlite(&e, path, &error) != 0) {
-			ck_assert_int_eq(error.code, DYN_ECORRUPT);
-			noticed++;
-			continue;
-		}
-		noticed += check_folded(e, &missing) > 0;
-		ck_assert_uint_eq(missing, 0);
-		(void)e->close(e->self);
-	}
-	/* The very last page may be one that is not in use. */
-	ck_assert_uint_ge(noticed, cuts - 1);
-}
-END_TEST
-
-/* The file cut while the engine runs: reads fail, nobody dies (no SIGBUS). */
-START_TEST(cut_while_running)
-{
-	const char *path = test_path(test_dir(), "data.db");
-	struct dyn_engine *e;
-	struct stat st;
-	unsigned missing;
-
-	make_folded(path);
-	e = open_engine(SQLITE, path);
-	put(e, "new", "value");
-	ck_assert_int_eq(stat(path, &st), 0);
-	ck_assert_int_eq(truncate(path, st.st_size / 2), 0);
-	ck_assert_uint_gt(check_folded(e, &missing), 100);
-	ck_assert_str_eq(value_of(e, DYN_SPACE_DATA, "new"), "value");
-	(void)e->close(e->self);
-}
-END_TEST
-
-/* Bytes changed on the disk: an error or the right value, never a wrong one.
- * A damaged id looks like a missing row, which no check of rows can see. */
-START_TEST(flipped_bytes)
-{
-	const char *path = test_path(test_dir(), "data.db");
-	struct rng rng = { test_seed() };
-	struct dyn_error error;
-	struct dyn_engine *e;
-	unsigned missing, errors = 0;
-	struct stat st;
-	unsigned char c;
-	int fd;
-
-	make_folded(path);
-	fd = open(path, O_RDWR);
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(fstat(fd, &st), 0);
-	for (int round = 0; round < 30; round++) {
-		off_t at = 200 + (off_t)rng_below(&rng, (uint64_t)st.st_size - 200);
-
-		ck_assert_int_eq(pread(fd, &c, 1, at), 1);
-		c ^= (unsigned char)(1 + rng_below(&rng, 255));
-		ck_assert_int_eq(pwrite(fd, &c, 1, at), 1);
-		if (dyn_engine_sqlite(&e, path, &error) == 0) {
-			errors += check_folded(e, &missing);
-			(void)e->close(e->self);
-		} else {
-			ck_assert_int_eq(error.code, DYN_ECORRUPT);
-			errors++;
-		}
-	}
-	close(fd);
-	ck_assert_uint_gt(errors, 10);
-}
-END_TEST
-
-/* ------------------------------------------------------------------ threads */
 
 struct shared {
 	struct dyn_engine *e;
@@ -863,12 +534,13 @@ scanner(void *arg)
 	struct shared *s = arg;
 
 	while (!atomic_load(&s->stop)) {
-		uint32_t seen[3] = { 0, 0, 0 };
+		uint32_t seen[3] = {0, 0, 0};
 		unsigned before = atomic_load(&s->applied);
 		int rc = s->e->scan(s->e->self, DYN_SPACE_DATA, slice(NULL, 0),
 		    slice("m shared", 8), check_equal, seen);
 
-		if (rc != 0 || seen[1] != 0 || seen[0] < before || (before > 0 && seen[2] != 13))
+		if (rc != 0 || seen[1] != 0 || seen[0] < before ||
+		    (before > 0 && seen[2] != 13))
 			s->errors++;
 		s->reads++;
 	}
@@ -883,7 +555,7 @@ getter(void *arg)
 
 	for (unsigned i = 0; !atomic_load(&s->stop); i++) {
 		char id[] = "a shared";
-		struct dyn_buffer b = { 0 };
+		struct dyn_buffer b = {0};
 		unsigned before = atomic_load(&s->applied);
 
 		id[0] = (char)('a' + (int)(i % SHARED_IDS));
@@ -901,7 +573,7 @@ getter(void *arg)
 	return NULL;
 }
 
-/* As apply_numbered, not synced, and without rows of its own. */
+/* Batch b: all ids get b. */
 static int
 apply_shared(struct dyn_engine *e, uint32_t b)
 {
@@ -911,14 +583,16 @@ apply_shared(struct dyn_engine *e, uint32_t b)
 	for (unsigned i = 0; i < SHARED_IDS; i++) {
 		memcpy(ids[i], "a shared", 9);
 		ids[i][0] = (char)('a' + (int)i);
-		rows[i] = (struct dyn_row) { DYN_SPACE_DATA, slice(ids[i], 8), slice(&b, sizeof(b)) };
+		rows[i] = (struct dyn_row){
+		    DYN_SPACE_DATA, slice(ids[i], 8), slice(&b, sizeof(b))};
 	}
 	return e->apply(e->self, rows, SHARED_IDS, DYN_DURABLE_OS);
 }
 
 START_TEST(readers_and_writer)
 {
-	struct dyn_engine *e = open_engine((enum kind)_i, test_path(test_dir(), "data.db"));
+	struct dyn_engine *e =
+	    open_engine((enum kind)_i, test_path(test_dir(), "data.db"));
 	struct shared shared[4];
 	pthread_t threads[4];
 	uint64_t until = test_now() + 1000000000;
@@ -927,8 +601,9 @@ START_TEST(readers_and_writer)
 	memset(shared, 0, sizeof(shared));
 	for (int i = 0; i < 4; i++) {
 		shared[i].e = e;
-		ck_assert_int_eq(pthread_create(&threads[i], NULL, i % 2 ? getter : scanner,
-		    &shared[i]), 0);
+		ck_assert_int_eq(pthread_create(&threads[i], NULL,
+				     i % 2 ? getter : scanner, &shared[i]),
+		    0);
 	}
 	for (; test_now() < until; b++) {
 		ck_assert_int_eq(apply_shared(e, b), 0);
@@ -948,65 +623,6 @@ START_TEST(readers_and_writer)
 }
 END_TEST
 
-/* ------------------------------------------------------- full and read-only */
-
-static bool
-mount_or_skip(const char *folder, const char *options)
-{
-	if (mount("none", folder, "tmpfs", 0, options) == 0)
-		return true;
-	fprintf(stderr, "engine_test: SKIPPED, this user may not mount: %s\n", strerror(errno));
-	return false;
-}
-
-START_TEST(full_disk)
-{
-	const char *folder = test_dir(), *path = test_path(folder, "data.db");
-	struct dyn_engine *e;
-	static char value[4000];
-	uint32_t b = 1, last;
-	int rc, fd;
-
-	if (!mount_or_skip(folder, "size=3m"))
-		return;
-	memset(value, 'x', sizeof(value) - 1);
-	e = open_engine(BUSY_SQLITE, path);
-	fd = open(test_path(folder, "ballast"), O_WRONLY | O_CREAT, 0600);
-	for (int i = 0; i < 250; i++)
-		ck_assert_int_eq(write(fd, value, sizeof(value)), sizeof(value));
-	close(fd);
-	do
-		rc = apply_numbered(e, b++);
-	while (rc == 0 && b < 100000);
-	ck_assert_int_eq(rc, DYN_EFULL);
-	last = b - 2;
-	ck_assert_uint_gt(last, 5);
-	ck_assert_uint_eq(read_number(e, "a shared"), last);
-	ck_assert_uint_eq(read_number(e, "b shared"), last);
-	ck_assert_int_eq(unlink(test_path(folder, "ballast")), 0);
-	ck_assert_int_eq(apply_numbered(e, last + 1), 0); /* room again */
-	ck_assert_int_eq(e->close(e->self), 0);
-	e = open_engine(SQLITE, path);
-	ck_assert_uint_eq(read_number(e, "a shared"), last + 1);
-	ck_assert_int_eq(e->close(e->self), 0);
-	umount2(folder, MNT_DETACH);
-}
-END_TEST
-
-START_TEST(read_only)
-{
-	const char *folder = test_dir(), *path = test_path(folder, "data.db");
-
-	if (!mount_or_skip(folder, "size=3m"))
-		return;
-	make_journal(path);
-	ck_assert_int_eq(mount("none", folder, "tmpfs", MS_REMOUNT | MS_RDONLY, "size=3m"), 0);
-	open_fails(path, DYN_EREADONLY, "data.db");
-	open_fails(test_path(folder, "new.db"), DYN_EREADONLY, "new.db");
-	umount2(folder, MNT_DETACH);
-}
-END_TEST
-
 static Suite *
 engine_suite(void)
 {
@@ -1021,21 +637,6 @@ engine_suite(void)
 	tcase_add_loop_test(t, big_values, 0, KINDS);
 	tcase_add_loop_test(t, bad_arguments, 0, KINDS);
 	tcase_add_loop_test(t, random_operations, 0, 4 * KINDS);
-	suite_add_tcase(s, t);
-	t = tcase_create("crash and damage");
-	tcase_set_timeout(t, 120);
-	tcase_add_test(t, kill_nine);
-	tcase_add_loop_test(t, damaged_journal, 0, 6);
-	tcase_add_test(t, damaged_journal_bytes);
-	tcase_add_test(t, foreign_files);
-	tcase_add_test(t, truncated_file);
-	tcase_add_test(t, cut_while_running);
-	tcase_add_test(t, flipped_bytes);
-	tcase_add_test(t, full_disk);
-	tcase_add_test(t, read_only);
-	suite_add_tcase(s, t);
-	t = tcase_create("threads");
-	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(t, readers_and_writer, 0, KINDS);
 	suite_add_tcase(s, t);
 	return s;
