@@ -67,12 +67,16 @@ bool side_logged(struct side *, const char *text);
 
 /* A frame with a body that only this tag and number have. */
 struct buf *net_frame(uint64_t tag, uint64_t number, size_t body);
+/* A HELLO or WELCOME that the sides accept; with this magic, these versions. */
+struct buf *net_hello(uint32_t magic, unsigned version_min, unsigned version_max);
+struct buf *net_welcome(int code, unsigned version);
 size_t net_open_files(void);
 
 /* Plain sockets, blocking: for peers that misbehave.  -1 is asserted away. */
 int raw_dial(const char *address);
 int raw_listen(char bound[DYN_ADDRESS_MAX]);
 void raw_send(int fd, const void *, size_t);
+size_t raw_read(int fd, void *, size_t); /* all of it, or what came before the end */
 /* Wait until the other side closes; what it sent on the way is dropped. */
 bool raw_ends(int fd, int timeout_ms);
 
