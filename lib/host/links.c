@@ -104,6 +104,14 @@ hello_fill(const struct links *ls, const struct link *k, struct msg_hello *hello
 	hello->advertise = slice(h->advertise, strlen(h->advertise));
 }
 
+/* Connections tell about their end after the owner's turn (loop_defer): have
+ * another one, in which the owner carries out what follows from it. */
+static void
+another_turn(struct links *ls)
+{
+	loop_wake_at(ls->loop, ls->loop->now);
+}
+
 static void
 mark_down(struct link *k, int rc, bool sure)
 {
@@ -182,6 +190,7 @@ dialled_closed(void *arg, struct conn *c, int rc, const char *why, bool refused)
 	(void)c;
 	k->conn = NULL;
 	ls->open--;
+	another_turn(ls);
 	if (was_open && !ls->closing)
 		host_log(ls->host, DYN_LOG_INFO, "lost %s: %s", k->address, why);
 	if (!was_open && rc != DYN_ECLOSED && !ls->closing)
@@ -244,6 +253,7 @@ accepted_closed(void *arg, struct conn *c, int rc, const char *why, bool refused
 	if (g == NULL)
 		return; /* broke before it was opened here, or had no memory */
 	ls->open--;
+	another_turn(ls);
 	map_remove(&ls->by_token, &g->map);
 	mem_free(g);
 }

@@ -1,0 +1,136 @@
+/*
+ * Goal: processes that know each other's addresses become one ring, whatever
+ * the order; all agree on members and owners (S14); each serves every key;
+ * clients and peers with several workers too.
+ * Method: real processes on loopback, asked what they see.
+ */
+#include "ring.h"
+
+#include <stdio.h>
+
+/* All peers and the client name the same owners of a key, n of them, distinct. */
+static void
+same_owners(struct ring *r, struct proc *client, unsigned n)
+{
+	for (unsigned k = 0; k < 20; k++) {
+		struct dyn_id owners[8], others[8];
+		char key[32];
+
+		snprintf(key, sizeof(key), "key-%u", k);
+		ck_assert_uint_eq(proc_owners(client, key, owners, 8), n);
+		for (unsigned i = 0; i < n; i++)
+			for (unsigned j = 0; j < i; j++)
+				ck_assert_mem_ne(&owners[i], &owners[j], sizeof(owners[0]));
+		for (unsigned i = 0; i < r->count; i++) {
+			ck_assert_uint_eq(proc_owners(&r->peer[i], key, others, 8), n);
+			ck_assert_mem_eq(owners, others, n * sizeof(owners[0]));
+		}
+	}
+}
+
+static unsigned
+reachable(struct proc *p)
+{
+	struct dyn_status s = DYN_STATUS_INIT;
+
+	proc_status(p, &s);
+	return s.reachable;
+}
+
+/* Written through one, read through another, for each pair. */
+static void
+all_serve(struct ring *r, struct proc *client)
+{
+	struct proc *all[RING_MAX + 1];
+	unsigned count = 0;
+	char key[32], value[32];
+
+	for (unsigned i = 0; i < r->count; i++)
+		all[count++] = &r->peer[i];
+	all[count++] = client;
+	for (unsigned i = 0; i < 5 * count; i++) {
+		snprintf(key, sizeof(key), "key-%u", i);
+		snprintf(value, sizeof(value), "value-%u", i);
+		proc_write(all[i % count], key, value);
+		for (unsigned j = 0; j < count; j++)
+			ck_assert_str_eq(proc_read(all[j], key, 0), value);
+	}
+}
+
+static void
+in_place(struct ring *r, unsigned n)
+{
+	struct dyn_status s = DYN_STATUS_INIT;
+	unsigned owned = 0;
+
+	for (unsigned i = 0; i < r->count; i++) {
+		proc_status(&r->peer[i], &s);
+		ck_assert_uint_eq(s.n, n);
+		/* Who came up before the others dials them again. */
+		TEST_WAIT(reachable(&r->peer[i]) == r->count, 5000);
+		ck_assert_uint_eq(s.under_replicated, 0);
+		owned += s.owned;
+	}
+	ck_assert_uint_eq(owned, n * s.partitions);
+}
+
+static void
+whole_life(struct ring *r)
+{
+	struct dyn_member m[RING_MAX];
+	struct proc client;
+
+	ring_client(r, &client);
+	same_owners(r, &client, 3);
+	all_serve(r, &client);
+	in_place(r, 3);
+	ck_assert_uint_eq(proc_members(&client, m, RING_MAX), r->count);
+	ck_assert_int_eq(proc_close(&client, 1000), 0);
+	ring_close(r);
+}
+
+START_TEST(one_by_one)
+{
+	struct ring r;
+
+	ring_init(&r, 3);
+	for (unsigned i = 0; i < r.count; i++)
+		ring_open(&r, i);
+	ring_settled(&r, r.count);
+	whole_life(&r);
+}
+END_TEST
+
+START_TEST(all_at_once)
+{
+	struct ring r;
+
+	ring_init(&r, 5);
+	ring_open_all(&r);
+	whole_life(&r);
+}
+END_TEST
+
+START_TEST(two_workers)
+{
+	struct ring r;
+
+	ring_init(&r, 3);
+	r.base.workers = 2;
+	ring_open_all(&r);
+	whole_life(&r);
+}
+END_TEST
+
+static Suite *
+suite(void)
+{
+	Suite *s = suite_create("form");
+
+	test_case(s, "one by one", one_by_one);
+	test_case(s, "all at once", all_at_once);
+	test_case(s, "two workers", two_workers);
+	return s;
+}
+
+TEST_MAIN(suite)

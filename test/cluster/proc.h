@@ -1,0 +1,85 @@
+/*
+ * A node in a process of its own, and the line to it.
+ *
+ * proc_start forks; the child opens a node with the options given, opens the
+ * bucket "t" (policy: siblings), and does what it is asked, one thing at a
+ * time.  It ends when its line is closed and is killed when its parent dies.
+ * The parent, a test, must never open a node itself: it goes on forking.
+ *
+ * What a child finds wrong with itself (a leak, a race) makes it end with a
+ * status; proc_close looks at it.
+ */
+#ifndef DYN_TEST_PROC_H
+#define DYN_TEST_PROC_H
+
+#include "test/test.h"
+
+#include "base/base.h"
+
+#include <sys/types.h>
+
+struct load;
+
+struct proc {
+	pid_t pid; /* 0: not running */
+	int fd;
+	struct dyn_id id;
+	char address[DYN_ADDRESS_MAX];
+	char log[512]; /* file its log lines are in; RING_LOG=1: stderr */
+};
+
+/* Fork and begin to open; proc_ready waits for the end of it: dyn_open's rc.
+ * A process that could not open its node has ended. */
+void proc_start(struct proc *, const struct dyn_options *);
+int proc_ready(struct proc *, struct dyn_error *);
+/* Both; it must go well. */
+void proc_open(struct proc *, const struct dyn_options *);
+
+void proc_kill(struct proc *); /* SIGKILL, reap; nothing if it does not run */
+void proc_signal(struct proc *, int number);
+/* dyn_close; its rc.  The process must then end with 0. */
+int proc_close(struct proc *, unsigned deadline_ms);
+/* Send the order to close without waiting; proc_closed waits. */
+void proc_closing(struct proc *, unsigned deadline_ms);
+int proc_closed(struct proc *);
+
+/* What a call brought. */
+struct proc_answer {
+	int rc;
+	unsigned count, siblings;
+	struct dyn_receipt receipt;
+	unsigned ms;            /* how long it took */
+	char values[4096];      /* sorted, joined by '|' */
+	unsigned char context[2048];
+	size_t context_len;
+};
+struct proc_call {
+	const char *key, *value;
+	const struct proc_answer *seen; /* whose context to give; NULL: none */
+	struct dyn_call call;
+};
+int proc_get(struct proc *, const struct proc_call *, struct proc_answer *);
+int proc_put(struct proc *, const struct proc_call *, struct proc_answer *);
+int proc_delete(struct proc *, const struct proc_call *, struct proc_answer *);
+/* In short: must go well. */
+void proc_write(struct proc *, const char *key, const char *value);
+const char *proc_read(struct proc *, const char *key, unsigned flags);
+
+void proc_status(struct proc *, struct dyn_status *);
+void proc_stats(struct proc *, struct dyn_stats *);
+/* The members it knows; returns how many. */
+size_t proc_members(struct proc *, struct dyn_member *out, size_t cap);
+/* Owners of a key as it sees them; returns how many. */
+size_t proc_owners(struct proc *, const char *key, struct dyn_id *out, size_t cap);
+int proc_member_status(struct proc *, struct dyn_id, struct dyn_status *);
+
+/* Begin and end the part of a load that this process carries: see load.h. */
+void proc_load(struct proc *, struct load *, unsigned writers, unsigned readers);
+void proc_unload(struct proc *);
+
+/* Does a line of its log contain the text? */
+bool proc_logged(const struct proc *, const char *text);
+/* "127.0.0.1:port" that nobody else gets while this test runs. */
+const char *proc_address(void);
+
+#endif
