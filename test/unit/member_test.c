@@ -717,6 +717,50 @@ START_TEST(everybody_moves)
 }
 END_TEST
 
+/* The same, and the one who comes to live at the seed's address is the last, and
+ * knows nobody's new address: the others must keep trying the seed. */
+START_TEST(everybody_moves_and_the_seed_is_late)
+{
+	struct sim *s = sim_new(620 + (uint64_t)_i);
+
+	s->partitions = 32;
+	for (unsigned i = 0; i < 6; i++)
+		sim_add(s, FIRST);
+	sim_agree(s, 60 * NS_PER_S);
+	for (unsigned i = 0; i < s->count; i++)
+		sim_stop(&s->node[i]);
+	for (unsigned i = 1; i < s->count; i++) {
+		snprintf(s->node[i].address, DYN_ADDRESS_MAX, "127.0.0.1:%u", 9000 + i);
+		sim_start(s, &s->node[i], "127.0.0.1:9000");
+	}
+	sim_run(s, 20 * NS_PER_S);
+	strcpy(s->node[0].address, "127.0.0.1:9000");
+	sim_start(s, &s->node[0], NULL);
+	sim_agree(s, 30 * NS_PER_S);
+	sim_free(s);
+}
+END_TEST
+
+/* Whatever the host says, the incarnation is above the saved one. */
+START_TEST(incarnations_rise)
+{
+	struct sim *s = sim_new(640);
+	struct node *n;
+
+	s->partitions = 32;
+	n = sim_add(s, NULL);
+	for (unsigned i = 2; i < 5; i++) {
+		sim_stop(n);
+		n->incarnation = 0;
+		sim_start(s, n, NULL);
+		ck_assert_uint_eq(member_incarnation(n->m), i);
+		ck_assert_uint_eq(n->view->records[0].incarnation, i);
+		ck_assert_uint_eq(n->view->records[0].synced_epoch, 1);
+	}
+	sim_free(s);
+}
+END_TEST
+
 /* A change that was under way when all went down goes on. */
 START_TEST(restart_in_the_middle_of_a_change)
 {
@@ -1159,6 +1203,64 @@ START_TEST(strangers_get_no_view)
 }
 END_TEST
 
+/* Data that is complete by a table that was replaced meanwhile says nothing. */
+START_TEST(synced_counts_for_current_only)
+{
+	struct sim *s = sim_new(965);
+	struct table *old;
+	unsigned views;
+	struct node *n;
+
+	s->partitions = 32;
+	n = sim_add(s, NULL);
+	old = table_ref(n->view->current);
+	sim_add(s, FIRST);
+	while (n->view->current->epoch == 1)
+		sim_run(s, MS);
+	views = n->views;
+	member_synced(n->m, old, sim_moment(s), &s->out);
+	carry_out(s, 0);
+	ck_assert_uint_eq(n->views, views);
+	ck_assert(!record_synced(view_find(n->view, &n->id), n->view->current));
+	member_synced(n->m, n->view->current, sim_moment(s), &s->out);
+	carry_out(s, 0);
+	ck_assert_uint_eq(n->views, views + 1);
+	ck_assert(record_synced(view_find(n->view, &n->id), n->view->current));
+	table_unref(old);
+	sim_free(s);
+}
+END_TEST
+
+/* Digests differ and the other lacks what I have: it gets it at once. */
+START_TEST(what_the_other_lacks_is_sent)
+{
+	struct sim *s = sim_new(966);
+	static char words[1 << 16];
+
+	s->partitions = 32;
+	s->delay_max = 1;
+	sim_add(s, NULL);
+	sim_add(s, FIRST);
+	sim_agree(s, 10 * NS_PER_S);
+	s->node[1].side = 1;
+	sim_add(s, FIRST);
+	sim_run(s, 2 * NS_PER_S);
+	s->node[2].side = 1; /* 0 alone is to tell 1 */
+	s->node[1].side = 0;
+	s->script = words;
+	words[0] = '\0';
+	member_poke(s->node[0].m, &s->node[1].id, sim_moment(s), &s->out);
+	carry_out(s, 0);
+	sim_run(s, 5 * MS);
+	ck_assert_ptr_eq(strstr(words,
+	    "0 send GOSSIP e3\n"
+	    "1 reply GOSSIP_ACK e2 rc=0 view\n"
+	    "0 send GOSSIP e3 view\n"
+	    "1 view e3 phase 1 of 3\n"), words);
+	sim_free(s);
+}
+END_TEST
+
 /* Pokes by a storm of answers are one frame. */
 START_TEST(pokes_are_damped)
 {
@@ -1285,16 +1387,18 @@ suite(void)
 	TCase *c = tcase_create("converging");
 
 	suite_add_tcase(s, c);
-	tcase_add_loop_test(c, all_at_once, 0, 20);
+	tcase_add_loop_test(c, all_at_once, 0, 12);
 	tcase_add_loop_test(c, one_by_one, 0, 4);
-	tcase_add_loop_test(c, splits_heal, 0, 20);
-	tcase_add_loop_test(c, storms, 0, 40);
+	tcase_add_loop_test(c, splits_heal, 0, 10);
+	tcase_add_loop_test(c, storms, 0, 24);
 	tcase_add_test(c, runs_repeat);
 	tcase_add_test(c, agreement_is_quiet);
 	c = tcase_create("coming back");
 	suite_add_tcase(s, c);
 	tcase_add_loop_test(c, restart_with_another_address, 0, 5);
 	tcase_add_loop_test(c, everybody_moves, 0, 5);
+	tcase_add_loop_test(c, everybody_moves_and_the_seed_is_late, 0, 5);
+	tcase_add_test(c, incarnations_rise);
 	tcase_add_loop_test(c, restart_in_the_middle_of_a_change, 0, 10);
 	tcase_add_test(c, rolled_back_directory);
 	tcase_add_loop_test(c, copied_directory, 0, 5);
@@ -1315,6 +1419,8 @@ suite(void)
 	suite_add_tcase(s, c);
 	tcase_add_test(c, garbage_closes_the_connection);
 	tcase_add_test(c, strangers_get_no_view);
+	tcase_add_test(c, synced_counts_for_current_only);
+	tcase_add_test(c, what_the_other_lacks_is_sent);
 	tcase_add_test(c, pokes_are_damped);
 	tcase_add_test(c, foreign_tables_are_reported);
 	tcase_add_test(c, bad_options);
