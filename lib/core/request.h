@@ -86,6 +86,8 @@ void peer_answered(const struct request *, struct work *, const struct dyn_id *,
 int wait_for(struct work *, const struct waiter *) DYN_CHECK;
 /* Is the sender's table older than ours? */
 bool frame_is_older(const struct work *, const struct frame *);
+/* Is it newer, or further on the way to the same? */
+bool frame_is_newer(const struct work *, const struct frame *);
 /* Is a of a later table, or further on the way to the same? */
 bool view_is_newer(const struct view *a, const struct view *b);
 /* Only the first n owners of each group. */

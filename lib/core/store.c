@@ -6,6 +6,7 @@ struct entry {
 	struct buf *name, *object;
 	uint64_t number; /* of the batch that holds the newest object */
 	size_t index;    /* its row there, while that batch is open */
+	bool seen;       /* somebody was given what is not committed yet */
 };
 
 void
@@ -27,6 +28,7 @@ store_init(struct store *s, struct dyn_engine *engine, struct actor actor, uint6
 	s->engine = engine;
 	s->actor = actor;
 	s->skew_max_ms = skew_max_ms;
+	s->unsynced = true; /* of what an earlier process wrote, nobody knows */
 	return map_init(&s->overlay, 1024);
 }
 
@@ -43,7 +45,11 @@ entry_free(struct store *s, struct entry *e)
 static void
 forget(void *arg, struct map_link *l)
 {
-	entry_free(arg, CONTAINER_OF(l, struct entry, link));
+	struct entry *e = CONTAINER_OF(l, struct entry, link);
+	struct store *s = arg;
+
+	s->exposed = s->exposed || e->seen;
+	entry_free(s, e);
 }
 
 void
@@ -105,6 +111,7 @@ store_get(struct store *s, struct dyn_slice name, struct buf **out)
 	if (rc != 0)
 		return rc;
 	if (e != NULL) {
+		e->seen = true;
 		*out = buf_ref(e->object);
 		return 0;
 	}
@@ -112,6 +119,16 @@ store_get(struct store *s, struct dyn_slice name, struct buf **out)
 		return 0;
 	*out = buf_copy(now.data, now.len);
 	return *out != NULL ? 0 : DYN_ENOMEM;
+}
+
+/* A batch that could not be given its first row: nobody may wait for it. */
+static void
+drop_empty(struct store *s)
+{
+	if (s->open == NULL || s->open->count > 0)
+		return;
+	batch_free(s->open);
+	s->open = NULL;
 }
 
 /* Room for one more row in the open batch. */
@@ -185,13 +202,17 @@ change(struct store *s, struct entry *e, struct dyn_slice name, struct buf *obje
 	int rc;
 
 	rc = open_batch(s);
-	if (rc != 0)
+	if (rc != 0) {
+		drop_empty(s);
 		return rc;
+	}
 	b = s->open;
 	if (e == NULL) {
 		e = entry_new(s, name, object);
-		if (e == NULL)
+		if (e == NULL) {
+			drop_empty(s);
 			return DYN_ENOMEM;
+		}
 	} else {
 		s->overlay_bytes += object->len - e->object->len;
 		buf_unref(e->object);
@@ -287,19 +308,15 @@ check_times(struct store *s, struct dyn_slice bytes, uint64_t wall_ms)
 	return rc;
 }
 
-int
-store_merge(struct store *s, struct dyn_slice name, struct dyn_slice object,
-    enum dyn_durability d, uint64_t wall_ms, struct stored *out)
+static int
+merge(struct store *s, struct dyn_slice name, struct dyn_slice object, enum dyn_durability d,
+    struct stored *out)
 {
 	struct dyn_slice now;
 	struct buf *merged = NULL;
 	struct entry *e;
 	int how, rc;
 
-	memset(out, 0, sizeof(*out));
-	rc = check_times(s, object, wall_ms);
-	if (rc != 0)
-		return rc;
 	rc = look(s, name, &e, &now);
 	if (rc != 0)
 		return rc;
@@ -312,6 +329,30 @@ store_merge(struct store *s, struct dyn_slice name, struct dyn_slice object,
 	if (how == OBJECT_RIGHT)
 		merged = buf_copy(object.data, object.len);
 	return changed(s, e, name, merged, d, out);
+}
+
+int
+store_merge(struct store *s, struct dyn_slice name, struct dyn_slice object,
+    enum dyn_durability d, uint64_t wall_ms, struct stored *out)
+{
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	rc = check_times(s, object, wall_ms);
+	return rc == 0 ? merge(s, name, object, d, out) : rc;
+}
+
+int
+store_take_in(struct store *s, struct dyn_slice name, struct dyn_slice object,
+    uint64_t wall_ms, struct stored *out)
+{
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	rc = check_times(s, object, wall_ms);
+	if (rc != 0 && rc != DYN_ECLOCK)
+		return rc;
+	return merge(s, name, object, DYN_DURABLE_DISK, out);
 }
 
 int
@@ -328,6 +369,8 @@ store_mint(struct store *s, struct dyn_slice name, const struct mint *asked,
 	rc = look(s, name, &e, &now);
 	if (rc != 0)
 		return rc;
+	if (e != NULL)
+		e->seen = true; /* others will be sent what is built on it */
 	m.time = hlc_next(&s->hlc, wall_ms);
 	m.actor = s->actor;
 	rc = object_put(now, &m, &minted, &out->dot);
@@ -354,7 +397,7 @@ store_take(struct store *s)
 {
 	struct batch *b = s->open;
 
-	if (b == NULL || b->count == 0)
+	if (b == NULL)
 		return NULL;
 	s->open = NULL;
 	s->given = b->number;
@@ -390,6 +433,7 @@ store_committed(struct store *s, struct batch *b, int rc)
 		s->given++;
 		s->failed = s->given;
 		s->generation++;
+		s->exposed = false;
 		map_each(&s->overlay, forget, s);
 		store_renew(s);
 	}

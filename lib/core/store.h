@@ -18,7 +18,9 @@
  * with it, and the actor is renewed, because peers may hold events of it that
  * this node just lost (DESIGN 7).  Batches that were built on the lost state
  * carry the same generation; storage must refuse them too.  So what was
- * reported failed cannot come back later from here (S4).
+ * reported failed cannot come back later from here (S4).  But it may come back
+ * from elsewhere if a reader was given it meanwhile, or if a later version, sent
+ * to others, was built on it: then it is not known to be lost (`exposed`).
  *
  * The actor: (node, incarnation).  The host gives an incarnation that no
  * earlier or cloned copy has used; renewals count up in its low 16 bits.
@@ -56,6 +58,7 @@ struct store {
 	uint64_t generation;
 	uint64_t weak;      /* last batch handed out without DURABLE_DISK */
 	bool unsynced;      /* the last committed batch was such a one */
+	bool exposed;       /* of what the last failure lost, somebody was given some */
 	struct dyn_buffer scratch;
 	uint64_t skewed;    /* equal dots with unequal bytes: an alarm */
 };
@@ -78,6 +81,10 @@ struct stored {
  * write wins: too far ahead), DYN_ENOMEM, engine errors. */
 int store_merge(struct store *, struct dyn_slice name, struct dyn_slice object,
     enum dyn_durability, uint64_t wall_ms, struct stored *out) DYN_CHECK;
+/* The same for what the ring holds already, to disk.  A stamp too far ahead is
+ * no reason to refuse it: that would hold up the change of owners. */
+int store_take_in(struct store *, struct dyn_slice name, struct dyn_slice object,
+    uint64_t wall_ms, struct stored *out) DYN_CHECK;
 /* Make a new event (actor and time are filled in here). */
 int store_mint(struct store *, struct dyn_slice name, const struct mint *,
     enum dyn_durability, uint64_t wall_ms, struct stored *out) DYN_CHECK;

@@ -207,6 +207,18 @@ frame_is_older(const struct work *w, const struct frame *f)
 }
 
 bool
+frame_is_newer(const struct work *w, const struct frame *f)
+{
+	const struct table *t = w->view != NULL ? w->view->current : NULL;
+	uint64_t table;
+
+	if (t == NULL || f->epoch >> 2 != t->epoch)
+		return t == NULL || f->epoch >> 2 > t->epoch;
+	table = load_be64(t->digest.b);
+	return f->table > table || (f->table == table && f->epoch > view_stamp(w->view));
+}
+
+bool
 view_is_newer(const struct view *a, const struct view *b)
 {
 	int c = table_compare(a->current, b->current);
@@ -502,6 +514,8 @@ work_view(struct work *w, struct view *v, struct moment m, struct outbox *out)
 {
 	bool other = w->view == NULL || view_is_newer(v, w->view);
 
+	if (!other && view_is_newer(w->view, v))
+		return; /* it came late */
 	view_ref(v);
 	view_unref(w->view);
 	w->view = v;
@@ -565,8 +579,11 @@ wake(struct work *w, const struct waiter *waiter, int rc, struct moment m, struc
 			write_stored(w, r, rc, m, out);
 		break;
 	case WAIT_FENCE:
+		/* What was lost by a failure was not acknowledged: it holds. */
+		outbox_add(out, FX_FENCED)->what = waiter->token;
+		break;
 	case WAIT_ROWS:
-		e = outbox_add(out, waiter->kind == WAIT_FENCE ? FX_FENCED : FX_STORED);
+		e = outbox_add(out, FX_STORED);
 		e->rc = rc;
 		e->what = waiter->token;
 		break;
@@ -586,17 +603,22 @@ wake_waiters(struct work *w, int rc, struct moment m, struct outbox *out)
 			break;
 		w->waiters_first = (w->waiters_first + 1) % w->waiters_cap;
 		w->waiters_count--;
-		wake(w, &first, state > 0 ? 0 : rc != 0 ? rc : DYN_EIO, m, out);
+		DYN_ASSERT(state > 0 || rc != 0);
+		wake(w, &first, state > 0 ? 0 : rc, m, out);
 	}
 }
 
 void
 work_committed(struct work *w, struct batch *b, int rc, struct moment m, struct outbox *out)
 {
+	bool late = b->number <= w->store.failed;
+
 	store_committed(&w->store, b, rc);
+	if (late)
+		return; /* whoever waited was told */
 	if (rc != 0)
 		outbox_log(out, DYN_LOG_ERROR, "storage: commit failed: %s", dyn_strerror(rc));
-	wake_waiters(w, rc, m, out);
+	wake_waiters(w, rc != 0 && w->store.exposed ? DYN_EUNKNOWN : rc, m, out);
 }
 
 void
@@ -617,10 +639,14 @@ work_fence(struct work *w, struct view *v, void *token, struct moment m, struct 
 		work_view(w, v, m, out);
 	/* Whatever is in the open batch was accepted before. */
 	waiter.number = w->store.given + (w->store.open != NULL);
-	if (waiter.number == 0 || store_state(&w->store, waiter.number) != 0 ||
-	    wait_for(w, &waiter) != 0)
-		wake(w, &waiter, store_state(&w->store, waiter.number) == 1 ? 0 : DYN_EBUSY, m,
-		    out);
+	if (store_state(&w->store, waiter.number) != 0) {
+		wake(w, &waiter, 0, m, out);
+	} else if (wait_for(w, &waiter) != 0) {
+		struct effect *e = outbox_add(out, FX_FENCED);
+
+		e->rc = DYN_ENOMEM;
+		e->what = token;
+	}
 }
 
 void
@@ -640,17 +666,19 @@ work_rows(struct work *w, struct dyn_slice rows, void *token, struct moment m,
 			rc = DYN_EPROTO;
 			break;
 		}
-		rc = store_merge(&w->store, name, object, DYN_DURABLE_DISK, m.wall_ms, &s);
+		rc = store_take_in(&w->store, name, object, m.wall_ms, &s);
 		if (rc != 0)
 			break;
 		waiter.number = MAX(waiter.number, s.number);
 		w->stats.pulled_rows += s.changed;
 		buf_unref(s.object);
 	}
-	if (rc == 0 && waiter.number != 0 && store_state(&w->store, waiter.number) == 0)
+	if (rc == 0 && store_state(&w->store, waiter.number) == 0) {
 		rc = wait_for(w, &waiter);
-	else
-		wake(w, &waiter, rc, m, out);
+		if (rc == 0)
+			return;
+	}
+	wake(w, &waiter, rc, m, out);
 }
 
 /* ----------------------------------------------------------------- time */
