@@ -5,7 +5,8 @@
  * lowest latency measured here; else the first of the list.
  *
  *	ASKED --answer--> end
- *	  |  \--certainly not received, or owners changed--> ASKED, the next
+ *	  |  \--certainly not received, or not an owner--> ASKED, the next
+ *	  |  \--no other is left to ask--> MOVED --view--> ASKED
  *	  \--lost after it was sent / deadline--> end (DYN_EUNKNOWN)
  *
  * A request that may have been received is never sent again: one call makes at
@@ -171,11 +172,15 @@ ask_answer(struct work *w, struct request *r, const struct dyn_id *from,
 	if (!id_equal(from, &a->asked))
 		return;
 	if (rc == DYN_EMOVED) {
-		/* Not applied.  With a newer view, choose among its owners. */
+		/* Not applied.  With a newer view, choose among its owners;
+		 * else it may be that owner who is behind: ask the others. */
 		memset(&a->asked, 0, sizeof(a->asked));
-		r->moved = true;
 		if (view_is_newer(w->view, r->view))
 			ask_view(w, r, m, out);
+		else if (choose(w, a) != NULL)
+			ask_next(w, a, m, out);
+		else
+			r->moved = true;
 		return;
 	}
 	peer_answered(r, w, from, m);

@@ -46,6 +46,7 @@ quorum_rebase(struct quorum *q, const struct view *v, const struct group *groups
 			continue;
 		b->vote = old.ballot[i].vote;
 		b->on_disk = old.ballot[i].on_disk;
+		b->round = old.ballot[i].round;
 		b->rc = old.ballot[i].rc;
 	}
 }

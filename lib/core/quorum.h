@@ -29,6 +29,7 @@ struct ballot {
 	uint8_t groups;   /* bit 0: first group, bit 1: second */
 	uint8_t vote;     /* enum vote */
 	bool on_disk;
+	uint8_t round;    /* the caller's: which asking this was */
 	int rc;           /* of a NO */
 };
 

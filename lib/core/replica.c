@@ -8,7 +8,7 @@
  *     know an owner that already counts on hearing of every write.  This is
  *     the fence a newcomer's transfer relies on.
  *   - GET of a sender that reads by a table which, as we know, is not written
- *     to any more (our view is SETTLED on a later one).
+ *     to any more: one older than our base.
  *   - both, if we own the partition by neither table and do not know better.
  * Repairs (request 0) are always taken: merging what somebody wrote can do no
  * harm.
@@ -19,7 +19,7 @@
 static bool
 name_is_good(const struct work *w, struct dyn_slice name)
 {
-	return name_split(name, NULL, NULL) && w->view != NULL &&
+	return name_split(name, NULL, NULL) && w->view != NULL && w->view->current != NULL &&
 	    name_genuine((enum dyn_hash)w->view->settings.hash, name);
 }
 
@@ -49,7 +49,7 @@ put_check(const struct work *w, const struct frame *f, const struct msg_put *put
 		return DYN_EPROTO;
 	if (f->request == 0)
 		return 0;
-	if (frame_is_older(w, f) || (!owns(w, put->name) && f->epoch <= view_stamp(w->view)))
+	if (frame_is_older(w, f) || (!owns(w, put->name) && !frame_is_newer(w, f)))
 		return DYN_EMOVED;
 	return work_bytes(w) > w->o.bytes_max ? DYN_EBUSY : 0;
 }
@@ -77,7 +77,8 @@ replica_put(struct work *w, uint64_t conn, const struct frame *f, const struct m
 	if (d == DYN_DURABLE_MEMORY || s.number == 0 || store_state(&w->store, s.number) != 0)
 		put_reply(w, conn, f->request, 0, waiter.on_disk, out);
 	else if (wait_for(w, &waiter) != 0)
-		put_reply(w, conn, f->request, DYN_ENOMEM, false, out);
+		/* It will be stored, but nobody will know. */
+		put_reply(w, conn, f->request, DYN_EUNKNOWN, false, out);
 }
 
 void
@@ -90,10 +91,8 @@ replica_stored(struct work *w, const struct waiter *waiter, int rc, struct outbo
 static bool
 reads_by_old(const struct work *w, const struct frame *f)
 {
-	uint64_t stamp = view_stamp(w->view);
-
-	return view_phase(w->view) == VIEW_SETTLED &&
-	    f->epoch < stamp - VIEW_SETTLED + VIEW_SWITCHED;
+	/* From SWITCHED on a view's reads go by its own table. */
+	return f->epoch < 4 * w->view->base->epoch + VIEW_SWITCHED;
 }
 
 static int
@@ -101,7 +100,7 @@ get_check(const struct work *w, const struct frame *f, const struct msg_get *get
 {
 	if (!w->stores || !name_is_good(w, get->name))
 		return DYN_EPROTO;
-	if (reads_by_old(w, f) || (!owns(w, get->name) && f->epoch <= view_stamp(w->view)))
+	if (reads_by_old(w, f) || (!owns(w, get->name) && !frame_is_newer(w, f)))
 		return DYN_EMOVED;
 	return 0;
 }

@@ -27,7 +27,8 @@ struct write {
 	struct quorum q;
 	struct buf *object; /* what is sent */
 	struct dot dot;
-	uint8_t n;
+	uint8_t n, round;   /* round: views it went by so far */
+	bool elsewhere;     /* a node that is no owner any more may have it */
 	enum dyn_durability durability;
 };
 
@@ -67,6 +68,22 @@ answer_op(struct work *w, struct write *wr, int rc, struct moment m, struct outb
 	request_end(w, &wr->r);
 }
 
+static bool
+may_have(const struct ballot *b)
+{
+	return b->vote != VOTE_NO && b->vote != VOTE_IDLE;
+}
+
+/* What an error says of a copy: it lacks the version, unless it is the one
+ * error that leaves it open (store.h). */
+static enum vote
+vote_of(int rc)
+{
+	if (rc == 0)
+		return VOTE_YES;
+	return rc == DYN_EUNKNOWN ? VOTE_LOST : VOTE_NO;
+}
+
 /* What to say when W cannot be met: nothing was stored anywhere, or we do not
  * know (DESIGN 8, three outcomes). */
 static int
@@ -74,10 +91,12 @@ failure(const struct write *wr)
 {
 	int rc = DYN_EQUORUM;
 
+	if (wr->elsewhere)
+		return DYN_EUNKNOWN;
 	for (unsigned i = 0; i < wr->q.count; i++) {
 		const struct ballot *b = &wr->q.ballot[i];
 
-		if (b->vote != VOTE_NO && b->vote != VOTE_IDLE)
+		if (may_have(b))
 			return DYN_EUNKNOWN;
 		if (b->rc != 0)
 			rc = b->rc;
@@ -120,6 +139,7 @@ send_all(struct work *w, struct write *wr, struct outbox *out)
 			continue;
 		}
 		b->vote = VOTE_WAITING;
+		b->round = wr->round;
 		work_send(wr->r.view, &b->node, wr->r.partition, buf_ref(frame), out);
 	}
 	buf_unref(frame);
@@ -195,6 +215,12 @@ begin(struct work *w, struct write *wr, struct op *op, struct moment m, struct o
 	rc = mint(w, wr, op, m, &number);
 	if (rc != 0)
 		return rc;
+	if (wr->object->len == 0) {
+		/* A delete of a key never seen by who has seen nothing: there is
+		 * nothing to remove, nor to remember. */
+		quorum_find(&wr->q, &w->o.self)->vote = VOTE_YES;
+		return 0;
+	}
 	if (store_here(w, wr, number) != 0 || send_all(w, wr, out) != 0)
 		return DYN_EUNKNOWN; /* no memory to follow what was begun */
 	return 0;
@@ -221,7 +247,7 @@ write_start(struct work *w, struct op *op, struct moment m, struct outbox *out)
 		return;
 	}
 	rc = begin(w, wr, op, m, out);
-	if (rc != 0)
+	if (rc != 0 || wr->object->len == 0)
 		answer_op(w, wr, rc, m, out);
 	else
 		check(w, wr, m, out);
@@ -240,15 +266,17 @@ write_answer(struct work *w, struct request *r, const struct dyn_id *from,
 	if (b == NULL || b->vote != VOTE_WAITING)
 		return;
 	if (rc == DYN_EMOVED) {
-		b->vote = VOTE_IDLE; /* to be sent again under the newer view */
-		r->moved = true;
-		if (view_is_newer(w->view, r->view))
+		/* To be sent again under a newer view: the one this request
+		 * goes by already, if this answer is to an earlier sending. */
+		b->vote = VOTE_IDLE;
+		r->moved = r->moved || b->round == wr->round;
+		if (!r->moved || view_is_newer(w->view, r->view))
 			write_view(w, r, m, out);
 		return;
 	}
 	b->rc = rc;
 	b->on_disk = ack->on_disk != 0;
-	b->vote = rc == 0 ? VOTE_YES : VOTE_NO;
+	b->vote = (uint8_t)vote_of(rc);
 	if (rc == 0)
 		peer_answered(r, w, from, m);
 	check(w, wr, m, out);
@@ -263,7 +291,7 @@ write_stored(struct work *w, struct request *r, int rc, struct moment m, struct 
 	if (b == NULL || b->vote != VOTE_WAITING)
 		return; /* not an owner any more */
 	b->rc = rc;
-	b->vote = rc == 0 ? VOTE_YES : VOTE_NO;
+	b->vote = (uint8_t)vote_of(rc);
 	b->on_disk = rc == 0 && wr->durability == DYN_DURABLE_DISK;
 	check(w, wr, m, out);
 }
@@ -284,12 +312,17 @@ void
 write_view(struct work *w, struct request *r, struct moment m, struct outbox *out)
 {
 	struct write *wr = write_of(r);
+	struct quorum old = wr->q;
 	struct group g[2];
 
 	view_unref(r->view);
 	r->view = view_ref(w->view);
 	r->moved = false;
+	wr->round++;
 	quorum_rebase(&wr->q, r->view, g, writers(r, wr->n, g));
+	for (unsigned i = 0; i < old.count; i++)
+		if (may_have(&old.ballot[i]) && quorum_find(&wr->q, &old.ballot[i].node) == NULL)
+			wr->elsewhere = true;
 	if (send_all(w, wr, out) != 0)
 		answer_op(w, wr, DYN_EUNKNOWN, m, out);
 	else
