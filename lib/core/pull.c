@@ -27,6 +27,7 @@ struct pull {
 	struct list tasks;
 	unsigned tasks_count;
 	uint64_t next_number;
+	uint64_t again; /* out of memory: when to try again; else TIME_NEVER */
 };
 
 void
@@ -48,6 +49,7 @@ pull_new(struct pull **out, const struct pull_options *options)
 		return DYN_ENOMEM;
 	p->o = *options;
 	p->next_number = 1;
+	p->again = TIME_NEVER;
 	list_init(&p->tasks);
 	return 0;
 }
@@ -81,16 +83,30 @@ pull_pending(const struct pull *p)
 
 /* ------------------------------------------------------------- the newcomer */
 
+/* Synced means two things (view.c): this node holds all that is its, and what
+ * its workers coordinate goes by this table, which the fence tells. */
+static bool
+is_synced(const struct pull *p)
+{
+	return p->progress != NULL && p->pending == 0 && p->fenced;
+}
+
 static void
 say_synced(struct pull *p, struct outbox *out)
 {
 	struct effect *e;
 
-	if (p->said || p->pending > 0 || p->view == NULL)
+	if (p->said || !is_synced(p))
 		return;
 	p->said = true;
 	e = outbox_add(out, FX_SYNCED);
 	e->view = view_ref(p->view);
+}
+
+static const struct dyn_id *
+source_id(const struct pull *p, const struct task *t)
+{
+	return &p->view->records[t->sources.member[t->source]].id;
 }
 
 static void
@@ -110,7 +126,7 @@ send_pull(struct pull *p, struct task *t, struct moment m, struct outbox *out)
 	if (msg_encode(&frame, &head, MSG_PULL, &msg) != 0)
 		return; /* tried again when patience ends */
 	e = outbox_add(out, FX_SEND);
-	e->to = p->view->records[t->sources.member[t->source]].id;
+	e->to = *source_id(p, t);
 	e->frame = frame;
 }
 
@@ -170,8 +186,10 @@ start_tasks(struct pull *p, struct moment m, struct outbox *out)
 		if (p->progress[p->cursor] != PENDING)
 			continue;
 		t = mem_zalloc(sizeof(*t));
-		if (t == NULL)
+		if (t == NULL) {
+			p->again = m.now + PULL_REST;
 			return;
+		}
 		t->partition = p->cursor;
 		view_readers(p->view, t->partition, &t->sources);
 		p->progress[p->cursor] = ACTIVE;
@@ -181,12 +199,45 @@ start_tasks(struct pull *p, struct moment m, struct outbox *out)
 	}
 }
 
+/* Which partitions are mine by current and were not by base? */
+static int
+set_progress(struct pull *p)
+{
+	const struct view *v = p->view;
+	const struct record *self = view_find(v, &p->o.self);
+	int base = table_find(v->base, &p->o.self), current = table_find(v->current, &p->o.self);
+	uint8_t *progress = mem_zalloc(v->settings.partitions);
+
+	/* What was known of another table must not be taken for this one. */
+	mem_free(p->progress);
+	p->progress = progress;
+	p->pending = 0;
+	p->cursor = 0;
+	if (progress == NULL)
+		return DYN_ENOMEM;
+	if (view_phase(v) != VIEW_MOVING || (self != NULL && record_synced(self, v->current)))
+		return 0;
+	for (unsigned i = 0; i < v->settings.partitions && current >= 0; i++) {
+		if (!table_owns(v->current, i, (unsigned)current) ||
+		    (base >= 0 && table_owns(v->base, i, (unsigned)base)))
+			continue;
+		progress[i] = PENDING;
+		p->pending++;
+	}
+	return 0;
+}
+
 /* After each step: fill up, or say that all is here. */
 static void
 step(struct pull *p, struct moment m, struct outbox *out)
 {
-	if (p->view == NULL || p->progress == NULL)
+	if (p->view == NULL)
 		return;
+	p->again = TIME_NEVER;
+	if (p->progress == NULL && set_progress(p) != 0) {
+		p->again = m.now + PULL_REST;
+		return;
+	}
 	start_tasks(p, m, out);
 	say_synced(p, out);
 }
@@ -291,38 +342,13 @@ pull_stored(struct pull *p, struct pull_rows *rows, int rc, struct moment m, str
 	step(p, m, out);
 }
 
-/* Which partitions are mine by current and were not by base? */
-static int
-set_progress(struct pull *p)
-{
-	const struct view *v = p->view;
-	const struct record *self = view_find(v, &p->o.self);
-	uint8_t *progress = mem_zalloc(v->settings.partitions);
-	int base = table_find(v->base, &p->o.self), current = table_find(v->current, &p->o.self);
-
-	if (progress == NULL)
-		return DYN_ENOMEM;
-	mem_free(p->progress);
-	p->progress = progress;
-	p->pending = 0;
-	p->cursor = 0;
-	if (view_phase(v) != VIEW_MOVING || (self != NULL && record_synced(self, v->current)))
-		return 0;
-	for (unsigned i = 0; i < v->settings.partitions && current >= 0; i++) {
-		if (!table_owns(v->current, i, (unsigned)current) ||
-		    (base >= 0 && table_owns(v->base, i, (unsigned)base)))
-			continue;
-		progress[i] = PENDING;
-		p->pending++;
-	}
-	return 0;
-}
-
 void
 pull_view(struct pull *p, struct view *v, struct moment m, struct outbox *out)
 {
 	bool same = p->view != NULL && table_compare(p->view->current, v->current) == 0;
 
+	if (v->current == NULL)
+		return; /* still joining */
 	view_ref(v);
 	view_unref(p->view);
 	p->view = v;
@@ -342,8 +368,9 @@ pull_view(struct pull *p, struct view *v, struct moment m, struct outbox *out)
 		p->fenced = false;
 		p->said = false;
 	}
-	if (set_progress(p) == 0)
-		step(p, m, out);
+	mem_free(p->progress);
+	p->progress = NULL;
+	step(p, m, out);
 }
 
 void
@@ -352,8 +379,7 @@ pull_lost(struct pull *p, const struct dyn_id *id, struct moment m, struct outbo
 	LIST_EACH_SAFE(l, next, &p->tasks) {
 		struct task *t = CONTAINER_OF(l, struct task, link);
 
-		if (t->state == ASKING &&
-		    id_equal(&p->view->records[t->sources.member[t->source]].id, id))
+		if (t->state == ASKING && id_equal(id, source_id(p, t)))
 			source_failed(p, t, m, out);
 	}
 	step(p, m, out);
@@ -362,8 +388,10 @@ pull_lost(struct pull *p, const struct dyn_id *id, struct moment m, struct outbo
 uint64_t
 pull_wake(const struct pull *p)
 {
-	uint64_t at = TIME_NEVER;
+	uint64_t at = p->again;
 
+	if (!p->said && is_synced(p))
+		return 0;
 	LIST_EACH(l, &p->tasks) {
 		const struct task *t = CONTAINER_OF(l, struct task, link);
 
@@ -472,6 +500,7 @@ serve(struct pull *p, const struct dyn_id *from, uint64_t conn, const struct fra
 	if (rc == 0)
 		rc = scan(p, pull, &rows, &done);
 	if (p->view != NULL) {
+		/* The view has a table: see pull_view. */
 		head.epoch = view_stamp(p->view);
 		head.table = load_be64(p->view->current->digest.b);
 	}
@@ -501,7 +530,7 @@ pull_frame(struct pull *p, const struct dyn_id *from, uint64_t conn, const struc
 	if (f->kind != MSG_PULL_ACK)
 		return 0;
 	t = task_find(p, f->request);
-	if (t == NULL || t->state != ASKING)
+	if (t == NULL || t->state != ASKING || !id_equal(from, source_id(p, t)))
 		return 0;
 	if (msg_rc(msg->pull_ack.rc) != 0)
 		source_failed(p, t, m, out);
