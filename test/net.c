@@ -285,7 +285,7 @@ log_line(void *arg, enum dyn_log_level level, const char *line)
 	pthread_mutex_lock(&s->log_lock);
 	at = strlen(s->log);
 	snprintf(s->log + at, sizeof(s->log) - at, "%s\n", line);
-	s->log_lines++;
+	atomic_fetch_add(&s->log_lines, 1);
 	pthread_mutex_unlock(&s->log_lock);
 }
 
@@ -406,18 +406,35 @@ close_all(void *arg)
 			conn_close(s->ends[i].conn, DYN_ECLOSED, "test ends", false);
 }
 
-void
-side_fini(struct side *s)
+static void
+side_free(struct side *s)
 {
-	net_inside(&s->loop, close_all, s);
-	loop_stop(&s->loop);
-	close_all(s); /* those that arrived since */
 	loop_fini(&s->loop);
 	for (size_t i = 0; i < atomic_load(&s->count); i++) {
 		ck_assert_int_eq(atomic_load(&s->ends[i].closed), 1);
 		ck_assert_int_le(atomic_load(&s->ends[i].opened), 1);
 	}
 	pthread_mutex_destroy(&s->log_lock);
+}
+
+void
+sides_fini(struct side *const *sides, size_t count)
+{
+	bool any = true;
+
+	for (size_t i = 0; i < count; i++) {
+		net_inside(&sides[i]->loop, close_all, sides[i]);
+		loop_stop(&sides[i]->loop);
+	}
+	while (any) {
+		any = false;
+		for (size_t i = 0; i < count; i++) {
+			close_all(sides[i]); /* those that arrived since */
+			any |= loop_settle(&sides[i]->loop);
+		}
+	}
+	for (size_t i = 0; i < count; i++)
+		side_free(sides[i]);
 }
 
 /* ------------------------------------------------------------- raw sockets */

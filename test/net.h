@@ -48,7 +48,7 @@ struct side {
 	struct end accept_as; /* what accepted ends begin as */
 	pthread_mutex_t log_lock;
 	char log[8192];
-	int log_lines;
+	atomic_int log_lines;
 };
 
 /* Initialised; change the configuration, then start. */
@@ -61,8 +61,9 @@ struct end *side_dial(struct side *, const char *address, const struct end *as);
 int side_dial_as(struct side *, const char *address, const struct end *as,
     const struct msg_hello *, struct end **out);
 void side_close(struct side *, struct end *, bool linger);
-/* Close all, stop, free; asserts that each end heard `closed` once. */
-void side_fini(struct side *);
+/* Close all, stop, free; asserts that each end heard `closed` once.  Who
+ * listens comes first in the list. */
+void sides_fini(struct side *const *, size_t count);
 bool side_logged(struct side *, const char *text);
 
 /* A frame with a body that only this tag and number have. */

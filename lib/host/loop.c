@@ -269,15 +269,27 @@ loop_stop(struct loop *l)
 	l->running = false;
 }
 
+bool
+loop_settle(struct loop *l)
+{
+	bool any = false;
+
+	DYN_ASSERT(!l->running);
+	while (has_mail(l) || !list_empty(&l->deferred)) {
+		any = true;
+		drain(l);
+		run_deferred(l);
+	}
+	return any;
+}
+
 void
 loop_fini(struct loop *l)
 {
-	DYN_ASSERT(!l->running);
-	while (has_mail(l) || !list_empty(&l->deferred) || l->unfinished > 0) {
-		drain(l);
-		run_deferred(l);
-		if (l->unfinished > 0)
-			event_base_loop(l->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	(void)loop_settle(l);
+	while (l->unfinished > 0) {
+		event_base_loop(l->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+		(void)loop_settle(l);
 	}
 	if (l->wake_event != NULL)
 		event_free(l->wake_event);

@@ -67,8 +67,12 @@ int loop_init(struct loop *, const char *name, void (*turn)(void *), void *arg) 
 int loop_start(struct loop *) DYN_CHECK;
 /* End the thread after what is in its mailbox; join it.  Not from inside. */
 void loop_stop(struct loop *);
-/* Runs letters and deferred work that came after loop_stop.  Connections and
- * listeners of the loop must have been closed. */
+/* Runs letters and deferred work that came after loop_stop; false: there was
+ * nothing. */
+bool loop_settle(struct loop *);
+/* Nobody may still post to it; its connections and listeners must have been
+ * closed.  Where loops post to each other: stop all, settle all until none had
+ * anything, then fini all. */
 void loop_fini(struct loop *);
 /* Any thread; in order for one sender; never fails. */
 void loop_post(struct loop *, struct letter *);
