@@ -3,8 +3,8 @@
  *
  * The BIO below is OpenSSL's view of a connection: it reads from the bytes the
  * caller lent, without copying them first, and appends to a buffer that the
- * caller takes.  Errors are looked up in OpenSSL's per-thread queue, which is
- * left as it was found.
+ * caller takes.  Errors are looked up in OpenSSL's per-thread queue, and taken
+ * out of it again.
  */
 #include "host/tls.h"
 
