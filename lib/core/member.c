@@ -53,15 +53,17 @@ static void
 overtake(struct member *m, const struct record *theirs, struct outbox *out)
 {
 	outbox_log(out, DYN_LOG_WARNING,
-	    "somebody has a newer record of this node (incarnation %llu, at %s); mine was "
+	    "somebody has a newer record of this node (incarnation %llu, at %s); mine "
+	    "was "
 	    "%llu: rolled back or copied data directory?",
 	    (unsigned long long)theirs->incarnation, theirs->address,
 	    (unsigned long long)m->self.incarnation);
 	m->self.incarnation = theirs->incarnation + 1;
 	m->self.stamp = 1;
-	if (++m->overtaken > OVERTAKEN_MAX)
+	if (++m->overtaken > OVERTAKEN_MAX || m->self.incarnation == 0)
 		member_fail(m, out, DYN_ELOCKED,
-		    "another process, at %s, runs with this node's id: a copied data directory",
+		    "another process, at %s, runs with this node's id: a copied data "
+		    "directory",
 		    theirs->address);
 }
 
@@ -145,7 +147,8 @@ verify(struct member *m, const struct view *v, struct outbox *out)
 {
 	const struct table *mine = m->view->current, *its = v->current;
 
-	if (its == NULL || mine == NULL || digest_compare(&its->parent, &mine->digest) != 0)
+	if (its == NULL || mine == NULL ||
+	    digest_compare(&its->parent, &mine->digest) != 0)
 		return;
 	if (table_verify(its, mine) == 0)
 		outbox_log(out, DYN_LOG_ERROR,
@@ -176,8 +179,8 @@ other_settings(struct member *m, const struct settings *s, struct outbox *out)
 	const struct settings *e = &m->expected;
 
 	if (strcmp(s->name, e->name) != 0)
-		member_fail(m, out, DYN_ERING, "the ring is named \"%s\", not \"%s\"", s->name,
-		    e->name);
+		member_fail(m, out, DYN_ERING, "the ring is named \"%s\", not \"%s\"",
+		    s->name, e->name);
 	else if (e->n != 0 && s->n != e->n)
 		member_fail(m, out, DYN_ERING, "the ring has n = %u, not %u", s->n, e->n);
 	else if (e->partitions != 0 && s->partitions != e->partitions)
@@ -205,7 +208,8 @@ member_enter(struct member *m, struct view *v, struct moment now, struct outbox 
 		return rc;
 	}
 	outbox_log(out, DYN_LOG_INFO, "in the ring \"%s\" of %zu members, table %llu",
-	    m->view->settings.name, m->view->count, (unsigned long long)m->view->current->epoch);
+	    m->view->settings.name, m->view->count,
+	    (unsigned long long)m->view->current->epoch);
 	m->next_at = now.now + rng_below(&m->rng, GOSSIP_PERIOD);
 	return 0;
 }
@@ -230,8 +234,8 @@ create(struct member *m, struct moment now, struct outbox *out)
 	m->state = MEMBER_IN;
 	m->next_at = now.now + GOSSIP_PERIOD;
 	publish(m, v, now, out);
-	outbox_log(out, DYN_LOG_INFO, "created the ring \"%s\", n = %u, %u partitions", s.name,
-	    s.n, (unsigned)s.partitions);
+	outbox_log(out, DYN_LOG_INFO, "created the ring \"%s\", n = %u, %u partitions",
+	    s.name, s.n, (unsigned)s.partitions);
 }
 
 /* Back with old data: nobody is needed; tell the others where I am now. */
@@ -310,7 +314,8 @@ start_joining(struct member *m, struct moment now, struct outbox *out)
 }
 
 static int
-start(struct member *m, const struct member_options *o, struct moment now, struct outbox *out)
+start(struct member *m, const struct member_options *o, struct moment now,
+    struct outbox *out)
 {
 	int rc;
 
@@ -422,7 +427,8 @@ member_tick(struct member *m, struct moment now, struct outbox *out)
 }
 
 void
-member_synced(struct member *m, const struct table *t, struct moment now, struct outbox *out)
+member_synced(
+    struct member *m, const struct table *t, struct moment now, struct outbox *out)
 {
 	if (m->state != MEMBER_IN || table_compare(t, m->view->current) != 0 ||
 	    record_synced(&m->self, t))

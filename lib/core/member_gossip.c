@@ -12,7 +12,7 @@
 static struct frame
 make_head(const struct member *m, uint64_t request)
 {
-	struct frame head = { .version = WIRE_VERSION, .request = request };
+	struct frame head = {.version = WIRE_VERSION, .request = request};
 
 	if (m->view != NULL && m->view->current != NULL) {
 		head.epoch = m->view->current->epoch;
@@ -85,8 +85,8 @@ gossip_to(struct member *m, const struct dyn_id *id, const char *address, bool w
 }
 
 void
-gossip_ask_view(struct member *m, const struct dyn_id *id, const char *address,
-    struct outbox *out)
+gossip_ask_view(
+    struct member *m, const struct dyn_id *id, const char *address, struct outbox *out)
 {
 	union msg msg;
 
@@ -168,7 +168,8 @@ gossip_round(struct member *m, struct outbox *out)
 	if (id != NULL)
 		gossip_to(m, id, NULL, false, out);
 	if (m->seeds_count > 0 && (m->lost || ++m->rounds % SEED_ROUNDS == 0))
-		gossip_to(m, NULL, m->seeds[rng_below(&m->rng, m->seeds_count)], false, out);
+		gossip_to(
+		    m, NULL, m->seeds[rng_below(&m->rng, m->seeds_count)], false, out);
 	m->lost = false;
 }
 
@@ -181,8 +182,8 @@ log_foreign(struct member *m, const char *what, struct moment now, struct outbox
 	if (m->foreign_at != 0 && now.now < m->foreign_at + FOREIGN_LOG_GAP)
 		return;
 	m->foreign_at = MAX(now.now, 1);
-	outbox_log(out, DYN_LOG_WARNING, "%s another ring: a wrong address among the seeds?",
-	    what);
+	outbox_log(out, DYN_LOG_WARNING,
+	    "%s another ring: a wrong address among the seeds?", what);
 }
 
 /* Does the view show that a ring has taken us in? */
@@ -193,7 +194,8 @@ admits(const struct member *m, const struct view *v)
 }
 
 static void
-ack(struct member *m, uint64_t conn, uint64_t request, int rc, bool whole, struct outbox *out)
+ack(struct member *m, uint64_t conn, uint64_t request, int rc, bool whole,
+    struct outbox *out)
 {
 	union msg msg;
 
@@ -210,8 +212,8 @@ ack(struct member *m, uint64_t conn, uint64_t request, int rc, bool whole, struc
 /* A view came with GOSSIP.  Refusals: a joiner learns by our view what it
  * expected wrongly; a ring gets no view of another. */
 static void
-answer_view(struct member *m, uint64_t conn, uint64_t request, struct view *v, struct moment now,
-    struct outbox *out)
+answer_view(struct member *m, uint64_t conn, uint64_t request, struct view *v,
+    struct moment now, struct outbox *out)
 {
 	bool joiner = v->current == NULL, tell;
 	int rc;
@@ -223,13 +225,14 @@ answer_view(struct member *m, uint64_t conn, uint64_t request, struct view *v, s
 	if (rc == DYN_ERING && !joiner)
 		log_foreign(m, "gossip came from", now, out);
 	tell = rc == DYN_ERING && joiner && m->view != NULL &&
-	    strcmp(m->view->settings.name, v->settings.name) == 0;
+	       strcmp(m->view->settings.name, v->settings.name) == 0;
 	ack(m, conn, request, rc, rc == 0 ? !view_equal(m->view, v) : tell, out);
 }
 
 static int
-on_gossip(struct member *m, const struct dyn_id *from, uint64_t conn, const struct frame *f,
-    const struct msg_gossip *g, struct moment now, struct outbox *out)
+on_gossip(struct member *m, const struct dyn_id *from, uint64_t conn,
+    const struct frame *f, const struct msg_gossip *g, struct moment now,
+    struct outbox *out)
 {
 	struct view *v;
 	int rc;
@@ -284,7 +287,8 @@ refused(struct member *m, int rc, struct view *v, struct moment now, struct outb
 }
 
 static void
-join_answer(struct member *m, int rc, struct view *v, struct moment now, struct outbox *out)
+join_answer(
+    struct member *m, int rc, struct view *v, struct moment now, struct outbox *out)
 {
 	if (rc != 0)
 		refused(m, rc, v, now, out);
@@ -294,14 +298,15 @@ join_answer(struct member *m, int rc, struct view *v, struct moment now, struct 
 
 /* The answer to a member: learn what it had, and send what it lacks. */
 static void
-gossip_answer(struct member *m, const struct dyn_id *from, int rc, const struct digest *digest,
-    struct view *v, struct moment now, struct outbox *out)
+gossip_answer(struct member *m, const struct dyn_id *from, int rc,
+    const struct digest *digest, struct view *v, struct moment now, struct outbox *out)
 {
 	if (rc == 0 && v != NULL)
 		rc = member_take(m, v, now, out);
 	if (rc == DYN_ERING)
 		log_foreign(m, "gossip went to", now, out);
-	if (rc == 0 && m->state == MEMBER_IN && digest_compare(digest, &m->view->digest) != 0)
+	if (rc == 0 && m->state == MEMBER_IN &&
+	    digest_compare(digest, &m->view->digest) != 0)
 		gossip_to(m, from, NULL, true, out);
 }
 
@@ -326,8 +331,8 @@ on_gossip_ack(struct member *m, const struct dyn_id *from, const struct msg_goss
 }
 
 static void
-on_view_ask(struct member *m, uint64_t conn, const struct frame *f, const struct msg_view_ask *a,
-    struct outbox *out)
+on_view_ask(struct member *m, uint64_t conn, const struct frame *f,
+    const struct msg_view_ask *a, struct outbox *out)
 {
 	union msg msg;
 
@@ -357,8 +362,8 @@ on_view(struct member *m, const struct msg_view *a, struct moment now, struct ou
 }
 
 int
-member_frame(struct member *m, const struct dyn_id *from, uint64_t conn, const struct frame *f,
-    const union msg *msg, struct moment now, struct outbox *out)
+member_frame(struct member *m, const struct dyn_id *from, uint64_t conn,
+    const struct frame *f, const union msg *msg, struct moment now, struct outbox *out)
 {
 	if (m->state == MEMBER_FAILED)
 		return 0;
@@ -397,7 +402,8 @@ member_learn(struct member *m, struct view *v, struct moment now, struct outbox 
 }
 
 void
-member_poke(struct member *m, const struct dyn_id *id, struct moment now, struct outbox *out)
+member_poke(
+    struct member *m, const struct dyn_id *id, struct moment now, struct outbox *out)
 {
 	if (m->view == NULL || m->state == MEMBER_FAILED ||
 	    (m->poked_at != 0 && now.now < m->poked_at + POKE_GAP))
@@ -429,7 +435,8 @@ member_unreachable(struct member *m, const struct dyn_id *id, const char *addres
 	} else if (m->state == MEMBER_CLIENT && m->view != NULL && m->tries < TRIES_MAX) {
 		m->tries++;
 		if (m->tries == TRIES_MAX && m->seeds_count > 0)
-			gossip_ask_view(m, NULL, m->seeds[m->seed_next++ % m->seeds_count], out);
+			gossip_ask_view(
+			    m, NULL, m->seeds[m->seed_next++ % m->seeds_count], out);
 		else
 			gossip_ask_view(m, gossip_partner(m), NULL, out);
 	}

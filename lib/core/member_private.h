@@ -39,7 +39,8 @@ struct member {
 int member_take(struct member *, struct view *, struct moment, struct outbox *) DYN_CHECK;
 /* The view of a ring that has our record: we are in.  DYN_ERING: other
  * settings; the node has failed. */
-int member_enter(struct member *, struct view *, struct moment, struct outbox *) DYN_CHECK;
+int member_enter(struct member *, struct view *, struct moment,
+    struct outbox *) DYN_CHECK;
 void member_fail(struct member *, struct outbox *, int rc, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 

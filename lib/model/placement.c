@@ -22,32 +22,31 @@
  */
 #include "model/placement.h"
 
-#define WEIGHT_MAX 10000
 #define NOWHERE UINT32_MAX
 
 struct place {
 	unsigned q, n, k; /* partitions, places of a list, places that are used */
 	unsigned seats, machines;
 	const struct seat *seat;
-	uint64_t *hash;      /* [seat] for ranks */
-	uint16_t *machine;   /* [seat] number of its machine */
-	uint16_t *crew;      /* [machine] number of its seats */
+	uint64_t *hash;    /* [seat] for ranks */
+	uint16_t *machine; /* [seat] number of its machine */
+	uint16_t *crew;    /* [machine] number of its seats */
 	uint32_t *quota, *load;
-	uint32_t *gap;       /* [seat] |quota - load| when a step began */
-	uint64_t *room;      /* [machine] scratch: weight, then quota */
-	uint32_t *share;     /* [machine] quota */
-	uint16_t *owners;    /* [q * n], the table's own */
-	uint16_t *old;       /* [q * n], the parent's, as seats of now */
+	uint32_t *gap;        /* [seat] |quota - load| when a step began */
+	uint64_t *room;       /* [machine] scratch: weight, then quota */
+	uint32_t *share;      /* [machine] quota */
+	uint16_t *owners;     /* [q * n], the table's own */
+	uint16_t *old;        /* [q * n], the parent's, as seats of now */
 	struct sort_key *key; /* [max(q, seats)] */
 	/* Search: a seat is reached by taking the place of seat via_seat (none:
 	 * a free place) in partition via_part. */
 	uint32_t *via_part;
 	uint16_t *via_seat;
 	uint8_t *seat_seen, *part_seen;
-	uint16_t *part_from; /* who gave up the place in the partition */
-	uint32_t *queue;     /* seats, or seats + partition */
+	uint16_t *part_from;    /* who gave up the place in the partition */
+	uint32_t *queue;        /* seats, or seats + partition */
 	uint32_t *begin, *list; /* partitions of a seat */
-	uint32_t *first;     /* [seat] partitions where it is first */
+	uint32_t *first;        /* [seat] partitions where it is first */
 };
 
 static void
@@ -194,7 +193,8 @@ inherit(struct place *pl, const struct table *t, const struct table *parent)
 
 		for (unsigned i = 0; i < count; i++) {
 			old[i] = now[owners[i]];
-			if (old[i] == TABLE_NONE || machine_in(pl, list, old[i], TABLE_NONE))
+			if (old[i] == TABLE_NONE ||
+			    machine_in(pl, list, old[i], TABLE_NONE))
 				continue;
 			list[kept++] = old[i];
 			pl->load[old[i]]++;
@@ -213,7 +213,8 @@ inherit(struct place *pl, const struct table *t, const struct table *parent)
  * may be rounded up.
  */
 static void
-round_up(struct sort_key *key, size_t count, uint32_t *quota, const uint32_t *owned, uint64_t left)
+round_up(struct sort_key *key, size_t count, uint32_t *quota, const uint32_t *owned,
+    uint64_t left)
 {
 	for (size_t i = 0; i < count; i++)
 		if (key[i].a > 0 && owned[key[i].index] > quota[key[i].index])
@@ -811,7 +812,7 @@ seat_down(struct table *t, const struct seat *seats)
 		if (t->seats[i].weight < 1 || t->seats[i].weight > WEIGHT_MAX)
 			return DYN_EINVAL;
 		if (i > 0 && memcmp(t->seats[i - 1].node.bytes, t->seats[i].node.bytes,
-		                 sizeof(t->seats[i].node.bytes)) == 0)
+				 sizeof(t->seats[i].node.bytes)) == 0)
 			return DYN_EINVAL;
 	}
 	return 0;
@@ -841,8 +842,8 @@ compute(struct table *t, const struct table *parent)
 }
 
 int
-table_next(struct table **out, const struct table *parent, unsigned partitions, unsigned n,
-    const struct seat *seats, size_t count)
+table_next(struct table **out, const struct table *parent, unsigned partitions,
+    unsigned n, const struct seat *seats, size_t count)
 {
 	struct table *t;
 	int rc;
@@ -852,8 +853,8 @@ table_next(struct table **out, const struct table *parent, unsigned partitions, 
 		partitions = parent->partitions;
 		n = parent->n;
 	}
-	if (count < 1 || count > LIMIT_MEMBERS || !partitions_valid(partitions) || n < 1 ||
-	    n > DYN_N_MAX)
+	if (count < 1 || count > LIMIT_MEMBERS || !partitions_valid(partitions) ||
+	    n < 1 || n > DYN_N_MAX || (parent != NULL && parent->epoch >= EPOCH_MAX))
 		return DYN_EINVAL;
 	rc = table_alloc(&t, partitions, n, count);
 	if (rc != 0)

@@ -6,6 +6,10 @@
 
 #include "model/table.h"
 
+#define WEIGHT_MAX 10000 /* dyn.h promises 1..10000 */
+/* No ring gets there; beyond it view_stamp would wrap. */
+#define EPOCH_MAX (UINT64_C(1) << 56)
+
 /* To be sorted: larger a first, then larger b, then smaller index.  That is a
  * total order, so every sort gives the same result. */
 struct sort_key {
@@ -29,14 +33,16 @@ seat_rank(uint64_t hash, unsigned partition)
 }
 
 /* An empty table with room for seats and owners (all TABLE_NONE). */
-int table_alloc(struct table **out, unsigned partitions, unsigned n, size_t seats) DYN_CHECK;
+int table_alloc(struct table **out, unsigned partitions, unsigned n,
+    size_t seats) DYN_CHECK;
 /* Compute the digest: the table is complete. */
 int table_seal(struct table *) DYN_CHECK;
 
 static inline bool
 partitions_valid(uint64_t partitions)
 {
-	return partitions >= 16 && partitions <= 65536 && (partitions & (partitions - 1)) == 0;
+	return partitions >= 16 && partitions <= 65536 &&
+	    (partitions & (partitions - 1)) == 0;
 }
 
 #endif

@@ -4,8 +4,6 @@
  */
 #include "model/placement.h"
 
-#define WEIGHT_MAX 10000
-
 /* Heap sort: no recursion, no memory, and its order is total (see sort_key). */
 static bool
 before(const struct sort_key *x, const struct sort_key *y)
@@ -199,7 +197,8 @@ static bool
 machine_among(const struct table *t, const uint16_t *seats, size_t count, unsigned seat)
 {
 	for (size_t i = 0; i < count; i++)
-		if (digest_compare(&t->seats[seats[i]].machine, &t->seats[seat].machine) == 0)
+		if (digest_compare(
+			&t->seats[seats[i]].machine, &t->seats[seat].machine) == 0)
 			return true;
 	return false;
 }
@@ -266,7 +265,8 @@ read_seats(struct rd *r, struct table *t)
 		s->weight = rd_u16(r);
 		if (s->weight < 1 || s->weight > WEIGHT_MAX)
 			return DYN_EPROTO;
-		if (i > 0 && memcmp(s[-1].node.bytes, s->node.bytes, sizeof(s->node.bytes)) >= 0)
+		if (i > 0 &&
+		    memcmp(s[-1].node.bytes, s->node.bytes, sizeof(s->node.bytes)) >= 0)
 			return DYN_EPROTO;
 	}
 	return r->bad ? DYN_EPROTO : 0;
@@ -284,7 +284,8 @@ count_machines(const struct table *t, struct sort_key *key)
 	}
 	sort_keys(key, t->seats_count);
 	for (size_t i = 0; i < t->seats_count; i++)
-		machines += i == 0 || key[i].a != key[i - 1].a || key[i].b != key[i - 1].b;
+		machines +=
+		    i == 0 || key[i].a != key[i - 1].a || key[i].b != key[i - 1].b;
 	return machines;
 }
 
@@ -300,7 +301,8 @@ read_owners(struct rd *r, struct table *t, size_t copies)
 			if (i >= copies) {
 				if (o[i] != TABLE_NONE)
 					return DYN_EPROTO;
-			} else if (o[i] >= t->seats_count || machine_among(t, o, i, o[i])) {
+			} else if (o[i] >= t->seats_count ||
+				   machine_among(t, o, i, o[i])) {
 				return DYN_EPROTO;
 			}
 		}
@@ -326,8 +328,8 @@ table_read(struct rd *r, struct table **out)
 	partitions = rd_u32(r);
 	n = rd_u8(r);
 	seats = rd_u16(r);
-	if (r->bad || epoch == 0 || !partitions_valid(partitions) || n < 1 || n > DYN_N_MAX ||
-	    seats < 1 || seats > LIMIT_MEMBERS)
+	if (r->bad || epoch == 0 || epoch > EPOCH_MAX || !partitions_valid(partitions) ||
+	    n < 1 || n > DYN_N_MAX || seats < 1 || seats > LIMIT_MEMBERS)
 		return DYN_EPROTO;
 	/* Before memory is taken: are the bytes there at all? */
 	if (rd_left(r) < seats * 34 + (size_t)partitions * n * 2)

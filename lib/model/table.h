@@ -49,9 +49,9 @@ struct table {
 
 /* parent NULL: the first table, for partitions and n given; else those of the
  * parent.  seats: in any order, distinct ids, weights in range, 1 to
- * LIMIT_MEMBERS of them, else DYN_EINVAL. */
-int table_next(struct table **out, const struct table *parent, unsigned partitions, unsigned n,
-    const struct seat *seats, size_t count) DYN_CHECK;
+ * LIMIT_MEMBERS of them, else DYN_EINVAL.  (Also after epoch 2^56.) */
+int table_next(struct table **out, const struct table *parent, unsigned partitions,
+    unsigned n, const struct seat *seats, size_t count) DYN_CHECK;
 /* Is the table what table_next makes of this parent and the table's own seats?
  * 1 yes, 0 no, negative error. */
 int table_verify(const struct table *, const struct table *parent) DYN_CHECK;

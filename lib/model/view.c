@@ -55,9 +55,9 @@ record_compare(const struct record *a, const struct record *b)
 {
 	int c;
 
-#define ORDER(field)                                                           \
-	if (a->field != b->field)                                              \
-		return a->field < b->field ? -1 : 1
+#define ORDER(field)                                                                     \
+	if (a->field != b->field)                                                        \
+	return a->field < b->field ? -1 : 1
 	ORDER(incarnation);
 	ORDER(stamp);
 	/* Correct nodes never get here: any total order will do. */
@@ -109,7 +109,7 @@ static bool
 loopback(const char *address)
 {
 	return strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]", 5) == 0 ||
-	    strncmp(address, "localhost:", 10) == 0;
+	       strncmp(address, "localhost:", 10) == 0;
 }
 
 void
@@ -200,7 +200,7 @@ map_seats(const struct view *v, const struct table *t, uint16_t **out)
 int
 view_seal(struct view *v)
 {
-	const struct table *tables[] = { v->base, v->reading, v->current };
+	const struct table *tables[] = {v->base, v->reading, v->current};
 	struct buf *bytes;
 	int rc;
 
@@ -297,7 +297,8 @@ view_create(struct view **out, const struct settings *settings, const struct rec
 }
 
 int
-view_joining(struct view **out, const struct settings *settings, const struct record *self)
+view_joining(
+    struct view **out, const struct settings *settings, const struct record *self)
 {
 	struct settings expected = *settings;
 	struct view *v;
@@ -323,9 +324,11 @@ view_joining(struct view **out, const struct settings *settings, const struct re
 static bool
 settings_equal(const struct settings *a, const struct settings *b)
 {
-	return memcmp(a->ring_id.bytes, b->ring_id.bytes, sizeof(a->ring_id.bytes)) == 0 &&
-	    strcmp(a->name, b->name) == 0 && a->partitions == b->partitions && a->n == b->n &&
-	    a->hash == b->hash && memcmp(a->secret, b->secret, sizeof(a->secret)) == 0;
+	return memcmp(a->ring_id.bytes, b->ring_id.bytes, sizeof(a->ring_id.bytes)) ==
+		   0 &&
+	       strcmp(a->name, b->name) == 0 && a->partitions == b->partitions &&
+	       a->n == b->n && a->hash == b->hash &&
+	       memcmp(a->secret, b->secret, sizeof(a->secret)) == 0;
 }
 
 static int
@@ -587,7 +590,8 @@ view_equal(const struct view *a, const struct view *b)
 }
 
 static void
-group_of(const struct table *t, const uint16_t *member, unsigned partition, struct group *out)
+group_of(
+    const struct table *t, const uint16_t *member, unsigned partition, struct group *out)
 {
 	const uint16_t *owners;
 
@@ -637,6 +641,6 @@ table_has(const struct table *t, unsigned partition, const struct dyn_id *id)
 bool
 view_owns(const struct view *v, unsigned partition, const struct dyn_id *id)
 {
-	return v->current != NULL &&
-	    (table_has(v->base, partition, id) || table_has(v->current, partition, id));
+	return v->current != NULL && (table_has(v->base, partition, id) ||
+					 table_has(v->current, partition, id));
 }

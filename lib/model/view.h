@@ -73,7 +73,8 @@ struct view {
 	uint16_t *member[3]; /* seat of base, reading, current -> record */
 };
 
-int record_compare(const struct record *, const struct record *); /* same id: which wins */
+/* Of two with the same id: the larger wins. */
+int record_compare(const struct record *, const struct record *);
 /* Machine of a record as placement sees it: the whole location if it names a
  * machine.  Else a node with a loopback address is a machine of its own (that
  * is a trial; DESIGN 4), and other nodes are told apart by the host in their
@@ -87,10 +88,12 @@ bool record_valid(const struct record *);
 bool record_synced(const struct record *, const struct table *);
 
 /* A ring of one: its creator.  DYN_EINVAL: settings or record not valid. */
-int view_create(struct view **out, const struct settings *, const struct record *self) DYN_CHECK;
+int view_create(struct view **out, const struct settings *,
+    const struct record *self) DYN_CHECK;
 /* A view that knows only its own record: what a node brings to a join.  Of the
  * settings, name, partitions, n and hash count: what it expects. */
-int view_joining(struct view **out, const struct settings *, const struct record *self) DYN_CHECK;
+int view_joining(struct view **out, const struct settings *,
+    const struct record *self) DYN_CHECK;
 /* The join of two views; *out may be a ref of a or b if nothing is new.
  * DYN_ERING if they are of different rings or expect other settings.  A view
  * with a zero ring id takes the other's settings.  Computes no tables.

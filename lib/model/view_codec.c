@@ -13,7 +13,6 @@
 #include "model/view.h"
 
 #define VIEW_VERSION 1
-#define WEIGHT_MAX 10000
 #define WORKERS_MAX 64
 #define LABEL_MAX 63
 #define LABELS_MAX 4
@@ -57,13 +56,16 @@ record_valid(const struct record *r)
 
 	if (r->state != RECORD_JOINED && r->state != RECORD_LEFT)
 		return false;
-	if (r->weight < 1 || r->weight > WEIGHT_MAX || r->workers < 1 || r->workers > WORKERS_MAX)
+	if (r->weight < 1 || r->weight > WEIGHT_MAX || r->workers < 1 ||
+	    r->workers > WORKERS_MAX)
 		return false;
 	if (r->reading > 1)
 		return false;
-	if (r->synced_epoch == 0 && (r->reading != 0 || digest_compare(&r->synced, &none) != 0))
+	if (r->synced_epoch == 0 &&
+	    (r->reading != 0 || digest_compare(&r->synced, &none) != 0))
 		return false;
-	return text_valid(r->address, sizeof(r->address), 1) && location_valid(r->location);
+	return text_valid(r->address, sizeof(r->address), 1) &&
+	       location_valid(r->location);
 }
 
 static bool
@@ -153,9 +155,9 @@ write_tables(struct wr *w, const struct view *v)
 int
 view_encode(const struct view *v, struct buf **out)
 {
-	size_t table = v->base != NULL
-	    ? v->base->seats_count * 34 + (size_t)v->base->partitions * v->base->n * 2
-	    : 0;
+	size_t table = v->base != NULL ? v->base->seats_count * 34 +
+					     (size_t)v->base->partitions * v->base->n * 2
+				       : 0;
 	struct wr w;
 
 	wr_init(&w, 256 + v->count * 160 + 2 * table);
@@ -236,7 +238,8 @@ read_tables(struct rd *r, struct view *v)
 	if (joining)
 		return 0;
 	if ((tables & HAS_BASE) == 0 || tables > 15 ||
-	    ((tables & READS_CURRENT) && (tables & (HAS_READING | HAS_CURRENT)) != HAS_CURRENT))
+	    ((tables & READS_CURRENT) &&
+		(tables & (HAS_READING | HAS_CURRENT)) != HAS_CURRENT))
 		return DYN_EPROTO;
 	rc = read_table(r, v, &v->base);
 	if (rc != 0)
@@ -282,8 +285,8 @@ read_records(struct rd *r, struct view *v)
 
 		if (rc != 0)
 			return rc;
-		if (i > 0 &&
-		    memcmp(record[-1].id.bytes, record->id.bytes, sizeof(record->id.bytes)) >= 0)
+		if (i > 0 && memcmp(record[-1].id.bytes, record->id.bytes,
+				 sizeof(record->id.bytes)) >= 0)
 			return DYN_EPROTO;
 	}
 	return 0;

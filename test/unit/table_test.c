@@ -116,7 +116,7 @@ exact_shares(const struct table *t, double share[MANY])
 {
 	double left = (double)t->partitions * MIN(t->n, count_machines(t));
 	double machine[MANY], weight[MANY], total;
-	bool full[MANY] = { false }, again = true;
+	bool full[MANY] = {false}, again = true;
 
 	for (unsigned i = 0; i < t->seats_count; i++) {
 		weight[i] = 0;
@@ -131,7 +131,8 @@ exact_shares(const struct table *t, double share[MANY])
 		total = 0;
 		for (unsigned i = 0; i < t->seats_count; i++) {
 			total += full[i] ? 0 : t->seats[i].weight;
-			rest -= full[i] ? t->partitions * t->seats[i].weight / weight[i] : 0;
+			rest -=
+			    full[i] ? t->partitions * t->seats[i].weight / weight[i] : 0;
 		}
 		for (unsigned i = 0; i < t->seats_count; i++) {
 			machine[i] = full[i] ? t->partitions : rest * weight[i] / total;
@@ -146,7 +147,7 @@ static void
 check_table(const struct table *t)
 {
 	unsigned k = MIN(t->n, count_machines(t));
-	unsigned load[MANY] = { 0 }, first[MANY] = { 0 };
+	unsigned load[MANY] = {0}, first[MANY] = {0};
 	unsigned short_lists = 0, doubled = 0;
 	double share[MANY];
 
@@ -354,7 +355,8 @@ flow_step(struct flow *f)
 			relax_from(f, v);
 	} while (f->changed);
 	for (v = 0; v < f->s; v++)
-		if (f->load[v] < f->quota[v] && (best == all || f->dist[v] < f->dist[best]))
+		if (f->load[v] < f->quota[v] &&
+		    (best == all || f->dist[v] < f->dist[best]))
 			best = v;
 	ck_assert_int_lt(f->dist[best], FAR);
 	cost = f->dist[best];
@@ -536,7 +538,8 @@ START_TEST(bad_arguments)
 	ck_assert_int_eq(table_next(&t, NULL, 131072, 3, r.seat, 3), DYN_EINVAL);
 	ck_assert_int_eq(table_next(&t, NULL, 64, 0, r.seat, 3), DYN_EINVAL);
 	ck_assert_int_eq(table_next(&t, NULL, 64, DYN_N_MAX + 1, r.seat, 3), DYN_EINVAL);
-	ck_assert_int_eq(table_next(&t, NULL, 64, 3, r.seat, LIMIT_MEMBERS + 1), DYN_EINVAL);
+	ck_assert_int_eq(
+	    table_next(&t, NULL, 64, 3, r.seat, LIMIT_MEMBERS + 1), DYN_EINVAL);
 	r.seat[2].node = r.seat[0].node;
 	ck_assert_int_eq(table_next(&t, NULL, 64, 3, r.seat, 3), DYN_EINVAL);
 	ring_init(&r, 6, 3);
@@ -582,7 +585,7 @@ START_TEST(preference_lists)
 	struct ring r;
 	struct table *t;
 	uint16_t list[MANY];
-	unsigned seen_second[MANY] = { 0 };
+	unsigned seen_second[MANY] = {0};
 
 	ring_init(&r, 8, 0);
 	r.shared = true;
@@ -590,7 +593,7 @@ START_TEST(preference_lists)
 		seat_add(&r);
 	t = next(&r, NULL, 256, 3);
 	for (unsigned p = 0; p < 256; p++) {
-		bool seen[MANY] = { false }, doubled = false;
+		bool seen[MANY] = {false}, doubled = false;
 		const uint16_t *o;
 		unsigned count = table_owners(t, p, &o);
 
@@ -641,10 +644,11 @@ START_TEST(stand_in_order_survives_a_leaver)
 			if (before[i] == gone)
 				continue;
 			/* An owner that moved away stands in at its own rank. */
-			if (table_owns(u, p,
-				(unsigned)table_find(u, &t->seats[before[i]].node)))
+			if (table_owns(
+				u, p, (unsigned)table_find(u, &t->seats[before[i]].node)))
 				break;
-			if (memcmp(&t->seats[before[i]].node, &u->seats[after[j]].node, 16) != 0)
+			if (memcmp(&t->seats[before[i]].node, &u->seats[after[j]].node,
+				16) != 0)
 				break;
 			j++;
 			checked++;
@@ -705,7 +709,7 @@ END_TEST
 /* Damaged bytes are refused, or are the bytes of another valid table. */
 START_TEST(damaged_bytes)
 {
-	struct rng g = { test_seed() + 11 };
+	struct rng g = {test_seed() + 11};
 	struct ring r;
 	struct table *t, *u;
 	struct buf *b, *c;
@@ -744,18 +748,21 @@ START_TEST(each_rule_of_the_bytes_is_checked)
 {
 	/* epoch 0..7, parent 8..23, partitions 24..27, n 28, seats 29..30,
 	 * seats from 31 (id 16, machine 16, weight 2), owners at the end. */
-	struct { size_t at; unsigned char is; } bad[] = {
-		{ 0, 0 },            /* epoch 0 */
-		{ 24, 17 },          /* partitions no power of two */
-		{ 28, 0 },           /* n 0 */
-		{ 28, 9 },           /* n above the maximum */
-		{ 29, 0 },           /* no seats */
-		{ 31 + 32, 0 },      /* weight 0 */
-		{ 31 + 33, 0xff },   /* weight above the maximum */
-		{ 31, 0xff },        /* ids not ascending */
-		{ 31 + 3 * 34, 9 },  /* owner out of range */
-		{ 31 + 3 * 34, 1 },  /* owner twice */
-		{ 31 + 3 * 34 + 3, 0xff } /* owner missing */
+	struct {
+		size_t at;
+		unsigned char is;
+	} bad[] = {
+	    {0, 0},                 /* epoch 0 */
+	    {24, 17},               /* partitions no power of two */
+	    {28, 0},                /* n 0 */
+	    {28, 9},                /* n above the maximum */
+	    {29, 0},                /* no seats */
+	    {31 + 32, 0},           /* weight 0 */
+	    {31 + 33, 0xff},        /* weight above the maximum */
+	    {31, 0xff},             /* ids not ascending */
+	    {31 + 3 * 34, 9},       /* owner out of range */
+	    {31 + 3 * 34, 1},       /* owner twice */
+	    {31 + 3 * 34 + 3, 0xff} /* owner missing */
 	};
 	struct seat s[3];
 	struct table *t, *u;
@@ -797,8 +804,7 @@ START_TEST(out_of_memory)
 	seat_add(&r);
 	b = encode(parent);
 	before = mem_balance();
-	TEST_ALLOC_FAILURES(n)
-	{
+	TEST_ALLOC_FAILURES (n) {
 		int rc = table_next(&t, parent, 0, 0, r.seat, r.count);
 
 		ck_assert(rc == 0 || (rc == DYN_ENOMEM && t == NULL));

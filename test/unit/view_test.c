@@ -135,7 +135,8 @@ grow(struct rng *g, struct view **v, unsigned *next)
 		r = (*v)->records[rng_below(g, (*v)->count)];
 		r.incarnation++;
 		r.stamp = 1;
-		snprintf(r.address, sizeof(r.address), "10.0.0.%u:1", (unsigned)rng_below(g, 250));
+		snprintf(r.address, sizeof(r.address), "10.0.0.%u:1",
+		    (unsigned)rng_below(g, 250));
 		with(v, &r);
 		break;
 	case 2: /* two lives with one incarnation: must not happen, must merge */
@@ -158,7 +159,7 @@ grow(struct rng *g, struct view **v, unsigned *next)
 static void
 fill_pool(struct view **pool, uint64_t seed)
 {
-	struct rng g = { seed };
+	struct rng g = {seed};
 	unsigned next = 2;
 
 	pool[0] = ring_of_one(1);
@@ -190,29 +191,32 @@ merged(struct view *a, struct view *b)
 START_TEST(merging_is_a_join)
 {
 	struct view *pool[POOL];
-	struct rng g = { test_seed() + (uint64_t)_i };
+	struct rng g = {test_seed() + (uint64_t)_i};
 	unsigned forks = 0, bad = 0;
 
 	fill_pool(pool, test_seed() + (uint64_t)_i * 7919);
 	for (int i = 0; i < POOL; i++)
 		for (int j = 0; j < POOL; j++) {
-			struct view *ab = merged(pool[i], pool[j]), *ba = merged(pool[j], pool[i]);
+			struct view *ab = merged(pool[i], pool[j]),
+				    *ba = merged(pool[j], pool[i]);
 			struct view *again = merged(ab, pool[i]);
 
 			bad += !view_equal(ab, ba);
 			bad += !view_equal(again, ab) || again != ab;
 			bad += i == j && ab != pool[i];
-			bad += view_stamp(ab) < MAX(view_stamp(pool[i]), view_stamp(pool[j])) &&
-			    table_compare(ab->current, pool[i]->current) == 0 &&
-			    table_compare(ab->current, pool[j]->current) == 0;
+			bad += view_stamp(ab) <
+				   MAX(view_stamp(pool[i]), view_stamp(pool[j])) &&
+			       table_compare(ab->current, pool[i]->current) == 0 &&
+			       table_compare(ab->current, pool[j]->current) == 0;
 			forks += pool[i]->current->epoch == pool[j]->current->epoch &&
-			    table_compare(pool[i]->current, pool[j]->current) != 0;
+				 table_compare(pool[i]->current, pool[j]->current) != 0;
 			view_unref(ab);
 			view_unref(ba);
 			view_unref(again);
 		}
 	for (int n = 0; n < 400; n++) {
-		struct view *a = pool[rng_below(&g, POOL)], *b = pool[rng_below(&g, POOL)];
+		struct view *a = pool[rng_below(&g, POOL)],
+			    *b = pool[rng_below(&g, POOL)];
 		struct view *c = pool[rng_below(&g, POOL)];
 		struct view *ab = merged(a, b), *bc = merged(b, c);
 		struct view *left = merged(ab, c), *right = merged(a, bc);
@@ -233,7 +237,7 @@ END_TEST
 START_TEST(all_orders_give_the_same)
 {
 	struct view *pool[POOL];
-	struct rng g = { test_seed() + 99 + (uint64_t)_i };
+	struct rng g = {test_seed() + 99 + (uint64_t)_i};
 	struct digest first;
 
 	fill_pool(pool, test_seed() + 31 + (uint64_t)_i * 104729);
@@ -326,12 +330,12 @@ END_TEST
 
 START_TEST(a_joiner_says_what_it_expects)
 {
-	struct { unsigned partitions, n, hash; int rc; } expect[] = {
-		{ 0, 0, 0, 0 },
-		{ 16, 3, 0, 0 },
-		{ 32, 0, 0, DYN_ERING },
-		{ 0, 2, 0, DYN_ERING },
-		{ 0, 0, DYN_HASH_MD5, 0 }, /* the ring's is 0: any */
+	struct {
+		unsigned partitions, n, hash;
+		int rc;
+	} expect[] = {
+	    {0, 0, 0, 0}, {16, 3, 0, 0}, {32, 0, 0, DYN_ERING}, {0, 2, 0, DYN_ERING},
+	    {0, 0, DYN_HASH_MD5, 0}, /* the ring's is 0: any */
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(expect); i++) {
@@ -351,7 +355,8 @@ START_TEST(a_joiner_says_what_it_expects)
 			ck_assert(view_equal(v, w));
 			ck_assert_uint_eq(v->count, 2);
 			ck_assert_uint_eq(v->settings.partitions, 16);
-			ck_assert_int_eq(memcmp(v->settings.secret, ours->settings.secret, 32), 0);
+			ck_assert_int_eq(
+			    memcmp(v->settings.secret, ours->settings.secret, 32), 0);
 			ck_assert_uint_eq(v->current->epoch, 1);
 		}
 		view_unref(v);
@@ -531,7 +536,7 @@ START_TEST(forks_heal)
 	ck_assert_uint_eq(a->current->epoch, 3);
 	ck_assert_uint_eq(b->current->epoch, 3);
 	winner = table_compare(a->current, b->current) > 0 ? a->current->digest
-	                                                   : b->current->digest;
+							   : b->current->digest;
 	join(&a, b);
 	settle(&a);
 	join(&b, a);
@@ -611,12 +616,13 @@ START_TEST(groups_follow_the_tables)
 			ck_assert_uint_eq(read.count, count);
 			for (unsigned i = 0; i < count; i++)
 				ck_assert_int_eq(memcmp(&v->records[read.member[i]].id,
-						     &t->seats[o[i]].node, 16), 0);
+						     &t->seats[o[i]].node, 16),
+				    0);
 			lists = view_writers(v, p, write);
 			both += lists == 2;
 			for (size_t m = 0; m < v->count; m++) {
 				bool in = group_has(&write[0], m) ||
-				    (lists == 2 && group_has(&write[1], m));
+					  (lists == 2 && group_has(&write[1], m));
 
 				ck_assert_int_eq(view_owns(v, p, &v->records[m].id), in);
 			}
@@ -742,7 +748,7 @@ END_TEST
 
 START_TEST(damaged_bytes_are_refused_or_canonical)
 {
-	struct rng g = { test_seed() + 17 };
+	struct rng g = {test_seed() + 17};
 	struct view *v = ring_of_one(1), *w;
 	struct record r = record(2);
 	struct buf *b, *c;
@@ -788,13 +794,13 @@ decode_broken(const struct view *v)
 	return rc;
 }
 
-#define BREAK(field, value)                                                    \
-	do {                                                                   \
-		struct record was = v->records[1];                             \
-		v->records[1].field = value;                                   \
-		ck_assert_int_eq(decode_broken(v), DYN_EPROTO);                \
-		v->records[1] = was;                                           \
-		ck_assert_int_eq(decode_broken(v), 0);                         \
+#define BREAK(field, value)                                                              \
+	do {                                                                             \
+		struct record was = v->records[1];                                       \
+		v->records[1].field = value;                                             \
+		ck_assert_int_eq(decode_broken(v), DYN_EPROTO);                          \
+		v->records[1] = was;                                                     \
+		ck_assert_int_eq(decode_broken(v), 0);                                   \
 	} while (0)
 
 START_TEST(each_rule_of_records_is_checked)
@@ -910,10 +916,9 @@ START_TEST(out_of_memory)
 	settle(&b);
 	bytes = encode(b);
 	before = mem_balance();
-	TEST_ALLOC_FAILURES(n)
-	{
+	TEST_ALLOC_FAILURES (n) {
 		struct settings s = settings();
-		struct view *v[6] = { NULL };
+		struct view *v[6] = {NULL};
 		int rc[6];
 
 		rc[0] = view_merge(&v[0], a, b);
