@@ -33,10 +33,11 @@
  * is treated as DYN_DURABLE_OS, the difference is one write into the page
  * cache.
  *
- * DYN_EIO from apply means that the disk failed, that nobody knows whether
- * the batch will be there after a restart, and that the engine refuses all
- * further writing with DYN_EIO until it is opened again.  After every other
- * error nothing of the batch is there, now or later.
+ * Errors of apply.  DYN_EIO: nobody knows whether the batch, whole, will be
+ * there after a restart; it is not visible now.  If a write or a sync failed,
+ * all further writing is refused with DYN_EIO until the engine is opened
+ * again.  After every other error nothing of the batch is there, now or later,
+ * and the next apply may succeed.
  */
 #include "host/engine.h"
 #include "host/memtable.h"

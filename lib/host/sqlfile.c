@@ -375,22 +375,6 @@ start(struct sqlfile *f, bool synced)
 	return judge(f, rc);
 }
 
-int
-sqlfile_commit(struct sqlfile *f)
-{
-	int rc = run(f, SQLF_COMMIT);
-
-	if (rc == SQLITE_OK) {
-		f->unsynced = !f->full;
-		return 0;
-	}
-	/* Its record may be complete in the log, though SQLite does not count
-	 * it: a restart would find it.  See settle(). */
-	if (rc != SQLITE_BUSY)
-		f->doubt = true;
-	return judge(f, rc);
-}
-
 void
 sqlfile_abort(struct sqlfile *f)
 {
@@ -401,21 +385,34 @@ sqlfile_abort(struct sqlfile *f)
 		f->failed = DYN_EIO;
 }
 
+/* SQLite's code; after a failure the transaction is rolled back. */
+static int
+try_commit(struct sqlfile *f)
+{
+	int rc = run(f, SQLF_COMMIT);
+
+	if (rc == SQLITE_OK)
+		f->unsynced = !f->full;
+	else
+		sqlfile_abort(f);
+	return rc;
+}
+
 /* A transaction that changes nothing but writes a page and syncs the log. */
 static int
 write_bump(struct sqlfile *f)
 {
-	int code;
+	int rc, code;
 
 	code = start(f, true);
 	if (code != 0)
 		return code;
-	code = judge(f, run(f, SQLF_BUMP));
-	if (code == 0)
-		code = sqlfile_commit(f);
-	if (code != 0)
+	rc = run(f, SQLF_BUMP);
+	if (rc == SQLITE_OK)
+		rc = try_commit(f);
+	else
 		sqlfile_abort(f);
-	return code;
+	return judge(f, rc);
 }
 
 /*
@@ -434,6 +431,22 @@ settle(struct sqlfile *f)
 	if (code == 0)
 		f->doubt = false;
 	return code;
+}
+
+int
+sqlfile_commit(struct sqlfile *f)
+{
+	int rc = try_commit(f), code = judge(f, rc);
+
+	if (code == 0 || f->failed != 0)
+		return code;
+	/* SQLite refused to begin, or a part of the record did not fit. */
+	if (rc == SQLITE_BUSY || code == DYN_EFULL)
+		return code;
+	/* SQLite failed, most likely for want of memory, and maybe when the
+	 * record was complete in the log: a restart would find it. */
+	f->doubt = true;
+	return settle(f) == 0 ? code : DYN_EIO;
 }
 
 int

@@ -318,6 +318,7 @@ x_shm_map(sqlite3_file *base, int region, int size, int extend, void volatile **
 		if (must_fail(DISK_SHM))
 			return SQLITE_IOERR_SHMSIZE;
 		h->file->shm[region] = calloc(1, (size_t)size);
+		disk.regions++;
 	}
 	if (!h->shm) {
 		h->shm = true;
@@ -327,12 +328,25 @@ x_shm_map(sqlite3_file *base, int region, int size, int extend, void volatile **
 	return SQLITE_OK;
 }
 
+/* The first shared lock of a connection on the log is that of a reader. */
+static void
+tell_reader(int flags)
+{
+	void (*call)(void *) = disk.reading;
+
+	if (call == NULL || flags != (SQLITE_SHM_LOCK | SQLITE_SHM_SHARED))
+		return;
+	disk.reading = NULL;
+	call(disk.arg);
+}
+
 static int
 x_shm_lock(sqlite3_file *base, int offset, int n, int flags)
 {
 	struct handle *h = (struct handle *)base;
 	struct file *f = h->file;
 
+	tell_reader(flags);
 	for (int i = offset; i < offset + n && (flags & SQLITE_SHM_LOCK) != 0; i++) {
 		bool mine = (h->shm_shared >> i & 1) != 0;
 

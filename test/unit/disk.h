@@ -30,6 +30,10 @@ struct disk_faults {
 	bool undone;   /* a sync that fails drops what it should have written */
 	bool dead;     /* everything fails: the power is off */
 	long capacity; /* bytes of all files; -1 = no end */
+	/* Called once, when a reader is about to fix what it sees of the file. */
+	void (*reading)(void *arg);
+	void *arg;
+	long regions;  /* out: how often the shared index of the log grew */
 	long failures; /* out: how many operations failed */
 };
 

@@ -471,6 +471,64 @@ START_TEST(faults_at_open)
 }
 END_TEST
 
+/* --------------------------------------------------- a scan at a bad moment */
+
+static void
+busy_moment(void *arg)
+{
+	struct story *s = arg;
+
+	for (int b = 0; b < 30; b++) {
+		ck_assert_int_eq(apply_batch(s, DYN_DURABLE_OS), 0);
+		while (s->e->idle(s->e->self) == 1)
+			;
+	}
+}
+
+/* The id's number is behind its last '-'. */
+static int
+note_row(void *arg, struct dyn_slice id, struct dyn_slice value)
+{
+	struct state *found = arg;
+	char text[16] = {0};
+
+	memcpy(text, id.data, id.len);
+	memcpy(&found->batch[atoi(strrchr(text, '-') + 1)], value.data, 4);
+	return 0;
+}
+
+/* Between the moment a scan takes what is in memory and the moment it takes
+ * the file, many batches are applied and folded: it must not see a part. */
+START_TEST(scan_beside_folding)
+{
+	struct story *s = begin_story(test_seed());
+	struct state found;
+	bool match;
+
+	must_open(s);
+	for (int round = 0; round < 40; round++) {
+		for (int b = 0; b < round % 4; b++)
+			ck_assert_int_eq(apply_batch(s, DYN_DURABLE_OS), 0);
+		memset(&found, 0, sizeof(found));
+		disk.reading = busy_moment;
+		disk.arg = s;
+		ck_assert_int_eq(s->e->scan(s->e->self, DYN_SPACE_DATA, slice(NULL, 0),
+				     slice(NULL, 0), note_row, &found),
+		    0);
+		ck_assert(disk.reading == NULL);
+		match = false;
+		for (uint32_t k = 0; k <= s->now && !match; k++) {
+			match = true;
+			for (unsigned i = 0; i < IDS; i++)
+				match &=
+				    i % 5 == 0 || found.batch[i] == s->states[k].batch[i];
+		}
+		ck_assert_msg(match, "round %d: not the rows of any moment", round);
+	}
+	end_story(s);
+}
+END_TEST
+
 /* ------------------------------------------------------------ a full disk */
 
 START_TEST(full_disk)
@@ -589,6 +647,81 @@ START_TEST(no_memory_in_sqlite)
 }
 END_TEST
 
+/*
+ * The one place where SQLite writes a whole commit record and then wants
+ * memory: when the index of a long log grows.  A batch refused there must not
+ * come back after a crash.
+ */
+static const struct engine_tuning long_log = {
+    .fold_bytes = (size_t)1 << 30,
+    .idle_bytes = (size_t)1 << 30,
+    .checkpoint_pages = 1 << 20,
+};
+
+/* Fill the log nearly up to the place. */
+static void
+fill_log(struct story *s)
+{
+	static unsigned char value[4000 * 1000];
+	struct dyn_row r = {DYN_SPACE_HINT, slice("big", 3), slice(value, sizeof(value))};
+
+	disk_wipe();
+	ck_assert_int_eq(engine_sqlite_open(&s->e, NAME, &long_log, NULL), 0);
+	for (int i = 0; i < 4; i++)
+		ck_assert_int_eq(s->e->apply(s->e->self, &r, 1, DYN_DURABLE_OS), 0);
+	disk.regions = 0;
+}
+
+static void
+crash_and_check(struct story *s)
+{
+	disk.dead = true;
+	(void)s->e->close(s->e->self);
+	disk_calm();
+	must_open(s);
+	check_restart(s, false);
+}
+
+/* Batches until the index grows; their number. */
+static int
+batches_until_growth(struct story *s)
+{
+	int batches = 0;
+
+	fill_log(s);
+	while (disk.regions == 0) {
+		ck_assert_int_eq(apply_batch(s, DYN_DURABLE_OS), 0);
+		ck_assert_int_lt(++batches, 1000);
+	}
+	crash_and_check(s);
+	return batches;
+}
+
+START_TEST(no_memory_after_the_record)
+{
+	struct story *s = begin_story(41);
+	int batches, rc = DYN_ENOMEM;
+
+	install_memory();
+	batches = batches_until_growth(s);
+	(void)s->e->close(s->e->self);
+	s->e = NULL;
+	end_story(s);
+	for (long n = 0; rc != 0; n++) {
+		s = begin_story(41);
+		fill_log(s);
+		for (int b = 1; b < batches; b++)
+			ck_assert_int_eq(apply_batch(s, DYN_DURABLE_OS), 0);
+		memory_countdown = n;
+		rc = apply_batch(s, DYN_DURABLE_OS);
+		memory_countdown = -1;
+		ck_assert_msg(rc == 0 || rc == DYN_ENOMEM, "apply %d", rc);
+		crash_and_check(s);
+		end_story(s);
+	}
+}
+END_TEST
+
 /* ------------------------------------------------------ memory of our own */
 
 START_TEST(no_memory)
@@ -632,10 +765,12 @@ fault_suite(void)
 	tcase_add_loop_test(t, process_crash, 0, 4);
 	tcase_add_loop_test(t, faults, 0, (int)ARRAY_LEN(kinds));
 	tcase_add_test(t, failed_sync_is_final);
+	tcase_add_test(t, scan_beside_folding);
 	tcase_add_loop_test(t, faults_at_open, 0, (int)ARRAY_LEN(kinds));
 	tcase_add_loop_test(t, full_disk, 0, 6);
 	suite_add_tcase(s, t);
 	tcase_add_test(m, no_memory_in_sqlite);
+	tcase_add_test(m, no_memory_after_the_record);
 	tcase_add_test(m, no_memory);
 	suite_add_tcase(s, m);
 	return s;

@@ -174,6 +174,9 @@ START_TEST(scan_limits)
 	ck_assert_int_eq(
 	    e->drop(e->self, DYN_SPACE_DATA, slice("z", 1), slice("b", 1)), 0);
 	ck_assert_str_eq(scan_text(e, DYN_SPACE_DATA, NULL, NULL), "b=4 ");
+	ck_assert_int_eq(
+	    e->drop(e->self, DYN_SPACE_DATA, slice("b", 1), slice("b", 1)), 0);
+	ck_assert_str_eq(scan_text(e, DYN_SPACE_DATA, NULL, NULL), "");
 	ck_assert_int_eq(e->close(e->self), 0);
 }
 END_TEST
@@ -245,6 +248,21 @@ START_TEST(big_values)
 	}
 	ck_assert_int_eq(e->close(e->self), 0);
 	free(bytes);
+}
+END_TEST
+
+/* What is overwritten does not stay in memory for ever. */
+START_TEST(memory_is_bounded)
+{
+	struct dyn_engine *e =
+	    open_engine((enum kind)_i, test_path(test_dir(), "data.db"));
+	static char value[1000];
+	struct dyn_row r = {DYN_SPACE_DATA, slice("k", 1), slice(value, sizeof(value))};
+
+	for (int i = 0; i < 20000; i++)
+		ck_assert_int_eq(e->apply(e->self, &r, 1, DYN_DURABLE_MEMORY), 0);
+	ck_assert_int_lt(mem_balance(), _i == SQLITE ? 50000 : 12000);
+	ck_assert_int_eq(e->close(e->self), 0);
 }
 END_TEST
 
@@ -635,6 +653,7 @@ engine_suite(void)
 	tcase_add_loop_test(t, scan_limits, 0, KINDS);
 	tcase_add_loop_test(t, scan_visitor_may_call, 0, KINDS);
 	tcase_add_loop_test(t, big_values, 0, KINDS);
+	tcase_add_loop_test(t, memory_is_bounded, 0, KINDS);
 	tcase_add_loop_test(t, bad_arguments, 0, KINDS);
 	tcase_add_loop_test(t, random_operations, 0, 4 * KINDS);
 	tcase_add_loop_test(t, readers_and_writer, 0, KINDS);
