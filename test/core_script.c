@@ -501,9 +501,26 @@ take_effect(struct script *s, struct effect *e)
 	effect_drop(e);
 }
 
+/* Which owner comes first is the table's affair: frames that leave together are
+ * told in the order of letters. */
+static void
+sort_sends(struct outbox *out)
+{
+	for (size_t i = 1; i < out->count; i++) {
+		struct effect e = out->list[i];
+		size_t j = i;
+
+		for (; j > 0 && e.kind == FX_SEND && out->list[j - 1].kind == FX_SEND &&
+		    node_letter(&out->list[j - 1].to) > node_letter(&e.to); j--)
+			out->list[j] = out->list[j - 1];
+		out->list[j] = e;
+	}
+}
+
 void
 script_effects(struct script *s)
 {
+	sort_sends(&s->out);
 	for (size_t i = 0; i < s->out.count; i++)
 		take_effect(s, &s->out.list[i]);
 	s->out.count = 0;
