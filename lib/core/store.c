@@ -385,7 +385,11 @@ store_mint(struct store *s, struct dyn_slice name, const struct mint *asked,
 	if (rc != 0)
 		return rc;
 	if (slice_equal(buf_slice(minted), now)) {
-		/* A delete of what is already gone. */
+		/* A delete of what is already gone, or never was. */
+		if (minted->len == 0) {
+			out->object = minted;
+			return 0;
+		}
 		buf_unref(minted);
 		return unchanged(s, e, name, now, d, out);
 	}
