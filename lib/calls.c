@@ -175,6 +175,26 @@ submit(struct call *c)
 
 /* ---------------------------------------------------------------- ending */
 
+static _Thread_local unsigned callbacks_entered;
+
+void
+callback_enter(void)
+{
+	callbacks_entered++;
+}
+
+void
+callback_leave(void)
+{
+	callbacks_entered--;
+}
+
+bool
+callback_inside(void)
+{
+	return callbacks_entered > 0 || loop_inside_any();
+}
+
 static int
 make_result(struct call *c, dyn_result **out)
 {
@@ -190,7 +210,9 @@ call_back(struct call *c)
 	dyn_result *result;
 	int rc = make_result(c, &result);
 
+	callback_enter();
 	c->done(c->arg, rc, result);
+	callback_leave();
 	call_free(c);
 }
 
@@ -276,16 +298,13 @@ dyn_dispatch(dyn_node *n)
 		return rc;
 	if (n->callbacks != DYN_ON_DISPATCH)
 		return DYN_EINVAL;
-	if (n->dispatching)
+	if (callback_inside())
 		return DYN_EDEADLK;
-	n->dispatching = true;
 	/* First the descriptor, then the stack: what comes in between makes it
 	 * readable again. */
 	got = read(n->due_fd, &wakes, sizeof(wakes));
 	(void)got;
-	rc = run_due(n);
-	n->dispatching = false;
-	return rc;
+	return run_due(n);
 }
 
 /* ----------------------------------------------------------------- calling */
@@ -316,7 +335,7 @@ call_wait(dyn_bucket *b, const struct call_args *a, dyn_result **out)
 
 	if (out != NULL)
 		*out = NULL;
-	if (loop_inside_any())
+	if (callback_inside())
 		return DYN_EDEADLK;
 	rc = call_new(&c, b, a);
 	if (rc != 0)

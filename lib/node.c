@@ -188,6 +188,8 @@ check_saved(const dyn_node *n, const struct view *v, struct dyn_error *error)
 		return error_set(error, DYN_ERING, "the ring has n=%u", s->n);
 	if (n->ring.partitions != 0 && n->ring.partitions != s->partitions)
 		return error_set(error, DYN_ERING, "the ring has %u partitions", s->partitions);
+	if (n->ring.hash != 0 && n->ring.hash != s->hash)
+		return error_set(error, DYN_ERING, "the ring has another hash");
 	return 0;
 }
 
@@ -445,7 +447,7 @@ dyn_close(dyn_node *n, unsigned deadline_ms)
 		return DYN_EINVAL;
 	if (n->pid != getpid())
 		return abandon(n);
-	if (loop_inside_any())
+	if (callback_inside())
 		return DYN_EDEADLK;
 	atomic_store_explicit(&n->closing, true, memory_order_release);
 	rc = take_down(n, clock_now() + deadline_ms * NS_PER_MS, true, &left);

@@ -44,7 +44,6 @@ struct dyn_node {
 	 * descriptor that is readable while it is not empty. */
 	_Atomic(struct call *) due;
 	int due_fd;
-	bool dispatching;
 
 	pthread_mutex_t lock;  /* of buckets */
 	struct list buckets;
@@ -83,7 +82,11 @@ struct result_source {
 };
 int result_make(dyn_result **out, const struct result_source *) DYN_CHECK;
 
-/* calls.c */
+/* calls.c.  Around each of the application's callbacks: a blocking call inside
+ * it is refused, whatever thread it runs on. */
+void callback_enter(void);
+void callback_leave(void);
+bool callback_inside(void); /* or on a thread of libdyn */
 void calls_done(void *node, struct op *op); /* host.done */
 void calls_dispatch_all(dyn_node *);        /* at close: run what is due */
 

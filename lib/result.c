@@ -78,11 +78,15 @@ merge(dyn_result *r, const struct result_source *s)
 {
 	struct dyn_slice bucket, key;
 	uint64_t latest = 0;
+	int rc;
 
 	atomic_fetch_add_explicit(&s->node->host.merges, 1, memory_order_relaxed);
 	if (!name_split(buf_slice(s->op->name), &bucket, &key))
 		return DYN_EINVAL;
-	if (s->merge(s->merge_arg, key, r->values, r->count, &r->made) != 0)
+	callback_enter();
+	rc = s->merge(s->merge_arg, key, r->values, r->count, &r->made);
+	callback_leave();
+	if (rc != 0)
 		return DYN_EMERGE;
 	for (size_t i = 0; i < r->count; i++)
 		latest = MAX(latest, r->times[i]);

@@ -196,7 +196,7 @@ dyn_member_status(dyn_node *n, struct dyn_id id, unsigned timeout_ms, struct dyn
 	rc = node_check(n);
 	if (rc != 0)
 		return rc;
-	if (loop_inside_any())
+	if (callback_inside())
 		return DYN_EDEADLK;
 	v = host_view(&n->host);
 	known = view_find(v, &id) != NULL;

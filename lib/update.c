@@ -21,7 +21,9 @@ decide(const dyn_result *found, struct dyn_slice key, dyn_change *change, void *
 		*rc = DYN_EMERGE; /* no callback that could make one of them */
 		return STEP_END;
 	}
+	callback_enter();
 	*rc = change(arg, key, dyn_result_count(found) == 1 ? &value : NULL, out);
+	callback_leave();
 	if (*rc == DYN_CHANGE_WRITE)
 		return STEP_WRITE;
 	if (*rc == DYN_CHANGE_DELETE && dyn_result_count(found) == 1) {

@@ -66,16 +66,18 @@ host_publish(struct host *h, struct view *v)
 {
 	struct view *old;
 
+	/* To the workers first: dyn_open waits for h->view, and the calls made
+	 * after it must find a worker that has the view. */
+	for (unsigned i = 0; i < h->workers_count; i++)
+		worker_view(h->workers[i], v);
+	if (h->syncer != NULL)
+		syncer_view(h->syncer, v);
 	pthread_mutex_lock(&h->lock);
 	old = h->view;
 	h->view = view_ref(v);
 	pthread_cond_broadcast(&h->changed);
 	pthread_mutex_unlock(&h->lock);
 	view_unref(old);
-	for (unsigned i = 0; i < h->workers_count; i++)
-		worker_view(h->workers[i], v);
-	if (h->syncer != NULL)
-		syncer_view(h->syncer, v);
 }
 
 void

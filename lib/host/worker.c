@@ -437,7 +437,10 @@ view_came(struct letter *l)
 	struct view_letter *v = CONTAINER_OF(l, struct view_letter, letter);
 	struct worker *w = v->worker;
 
-	links_view(&w->links, v->view);
+	/* The order to fence comes by way of the sync thread: the view in it may
+	 * be older than the one the links have. */
+	if (!v->fence)
+		links_view(&w->links, v->view);
 	if (v->fence)
 		work_fence(w->work, v->view, v->view, host_moment(&w->loop), &w->out);
 	else {
