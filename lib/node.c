@@ -422,7 +422,7 @@ dyn_open(dyn_node **out, const struct dyn_options *options, struct dyn_error *er
 		return rc;
 	}
 	*out = n;
-	return 0;
+	return error_set(error, 0, "%s", dyn_strerror(0));
 }
 
 /* In a forked child the threads are not there, their locks may be held, and

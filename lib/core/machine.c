@@ -7,7 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define OUTBOX_FIRST 16
+#define OUTBOX_FIRST 64
 #define LOG_LINE_MAX 512
 
 void
@@ -25,18 +25,28 @@ outbox_fini(struct outbox *box)
 	outbox_init(box);
 }
 
+int
+outbox_reserve(struct outbox *box)
+{
+	size_t cap = box->cap > 0 ? box->cap * 2 : OUTBOX_FIRST;
+	struct effect *list = mem_realloc(box->list, cap * sizeof(*list));
+
+	if (list == NULL)
+		return DYN_ENOMEM;
+	box->list = list;
+	box->cap = cap;
+	return 0;
+}
+
 struct effect *
 outbox_add(struct outbox *box, enum effect_kind kind)
 {
 	struct effect *fx;
 
 	if (box->count == box->cap) {
-		size_t cap = box->cap > 0 ? box->cap * 2 : OUTBOX_FIRST;
-		struct effect *list = mem_realloc(box->list, cap * sizeof(*list));
+		int rc = outbox_reserve(box);
 
-		DYN_ASSERT(list != NULL);
-		box->list = list;
-		box->cap = cap;
+		DYN_ASSERT(rc == 0);
 	}
 	fx = &box->list[box->count++];
 	memset(fx, 0, sizeof(*fx));

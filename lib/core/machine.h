@@ -57,6 +57,8 @@ struct outbox {
 
 void outbox_init(struct outbox *);
 void outbox_fini(struct outbox *); /* drops what is still in it */
+/* Room for the first effects, so that a node that could be made can start. */
+int outbox_reserve(struct outbox *) DYN_CHECK;
 /* A zeroed effect to fill.  Memory for it was reserved: if there is none, the
  * process cannot keep its promises, and this asserts. */
 struct effect *outbox_add(struct outbox *, enum effect_kind);

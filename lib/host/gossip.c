@@ -41,6 +41,9 @@ gossip_new(struct gossip **out, struct host *host)
 	rc = loop_init(&g->loop, "dyn-gossip", turn, g);
 	if (rc != 0)
 		goto fail_loop;
+	rc = outbox_reserve(&g->out);
+	if (rc != 0)
+		goto fail_links;
 	rc = links_init(&g->links, host, &g->loop, PURPOSE_GOSSIP, false, &link_events, g);
 	if (rc != 0)
 		goto fail_links;

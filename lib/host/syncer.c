@@ -45,6 +45,9 @@ syncer_new(struct syncer **out, struct host *host)
 	rc = loop_init(&s->loop, "dyn-sync", turn, s);
 	if (rc != 0)
 		goto fail_loop;
+	rc = outbox_reserve(&s->out);
+	if (rc != 0)
+		goto fail_links;
 	rc = links_init(&s->links, host, &s->loop, PURPOSE_SYNC, false, &link_events, s);
 	if (rc != 0)
 		goto fail_links;

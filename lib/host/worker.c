@@ -72,6 +72,9 @@ worker_new(struct worker **out, struct host *host, unsigned index, uint64_t seed
 	rc = loop_init(&w->loop, "dyn-worker", turn, w);
 	if (rc != 0)
 		goto fail_loop;
+	rc = outbox_reserve(&w->out);
+	if (rc != 0)
+		goto fail_links;
 	rc = links_init(&w->links, host, &w->loop, PURPOSE_DATA, true, &link_events, w);
 	if (rc != 0)
 		goto fail_links;

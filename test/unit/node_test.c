@@ -52,17 +52,26 @@ START_TEST(leaves_nothing_behind)
 }
 END_TEST
 
+/* While another node is open. */
 static void
-refused(const struct dyn_options *o, int code)
+refused_beside(const struct dyn_options *o, int code)
 {
 	struct dyn_error error;
 	dyn_node *n;
-	unsigned files = api_files(), threads = api_threads();
-	long blocks = mem_balance();
 	int rc = dyn_open(&n, o, &error);
 
 	ck_assert_msg(rc == code, "%d %s instead of %d", rc, error.text, code);
 	ck_assert_int_eq(error.code, code);
+	ck_assert_ptr_null(n);
+}
+
+static void
+refused(const struct dyn_options *o, int code)
+{
+	unsigned files = api_files(), threads = api_threads();
+	long blocks = mem_balance();
+
+	refused_beside(o, code);
 	ck_assert_uint_eq(api_files(), files);
 	ck_assert_uint_eq(api_threads(), threads);
 	ck_assert_int_eq(mem_balance(), blocks);
@@ -79,11 +88,11 @@ START_TEST(directories)
 	n = api_peer(test_path(dir, "data"));
 	o.dir = test_path(dir, "data");
 	o.role = DYN_LOCAL;
-	refused(&o, DYN_ELOCKED);
+	refused_beside(&o, DYN_ELOCKED);
 	o.role = DYN_PEER;
 	o.listen = "127.0.0.1:0";
 	o.n = 1;
-	refused(&o, DYN_ELOCKED);
+	refused_beside(&o, DYN_ELOCKED);
 	api_close(n);
 	/* Of another ring, or other settings. */
 	o.ring = "other";
@@ -122,7 +131,7 @@ START_TEST(port_in_use)
 
 	o.listen = dyn_address(n);
 	o.n = 1;
-	refused(&o, DYN_EADDRESS);
+	refused_beside(&o, DYN_EADDRESS);
 	o.listen = "127.0.0.1:0";
 	other = api_open(&o);
 	ck_assert_str_ne(dyn_address(n), dyn_address(other));
@@ -161,15 +170,22 @@ END_TEST
 /* Each allocation of an open failing in turn: DYN_ENOMEM or another clean
  * error, or success without what failed; and no leak. */
 static void
-open_without_memory(struct dyn_options *o)
+open_without_memory(struct dyn_options *o, const char *dir)
 {
 	unsigned failed = 0;
 
 	TEST_ALLOC_FAILURES(at) {
 		struct dyn_error error;
 		dyn_node *n;
-		int rc = dyn_open(&n, o, &error);
+		char name[32];
+		int rc;
 
+		/* A new one each time: what a failed open leaves there makes the
+		 * next one do more. */
+		snprintf(name, sizeof(name), "%ld", at);
+		o->dir = dir != NULL ? test_path(dir, name) : NULL;
+		rc = dyn_open(&n, o, &error);
+		ck_assert(rc != 0 || strcmp(error.text, dyn_strerror(0)) == 0);
 		if (rc == 0)
 			(void)dyn_close(n, 1000);
 		else
@@ -186,10 +202,8 @@ START_TEST(open_local_without_memory)
 	struct dyn_options o = DYN_OPTIONS_INIT;
 
 	o.role = DYN_LOCAL;
-	o.dir = test_path(test_dir(), "data");
-	open_without_memory(&o);
-	o.dir = NULL;
-	open_without_memory(&o);
+	open_without_memory(&o, NULL);
+	open_without_memory(&o, test_dir());
 }
 END_TEST
 
@@ -201,7 +215,7 @@ START_TEST(open_peer_without_memory)
 	o.n = 1;
 	o.partitions = 16;
 	o.open_timeout_ms = 200;
-	open_without_memory(&o);
+	open_without_memory(&o, NULL);
 }
 END_TEST
 
@@ -530,7 +544,7 @@ START_TEST(child_of_fork)
 
 		o.role = DYN_LOCAL;
 		o.dir = dir;
-		refused(&o, DYN_ELOCKED);
+		refused_beside(&o, DYN_ELOCKED);
 	}
 	api_close(n);
 	n = api_peer(dir);
