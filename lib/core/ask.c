@@ -216,10 +216,18 @@ void
 ask_view(struct work *w, struct request *r, struct moment m, struct outbox *out)
 {
 	struct ask *a = ask_of(r);
+	struct op *op = r->op;
 
 	view_unref(r->view);
 	r->view = view_ref(w->view);
 	r->moved = false;
+	if (coordinates(w, op)) {
+		/* Nobody has it, and now this node is an owner itself. */
+		r->op = NULL;
+		request_end(w, r);
+		work_op(w, op, m, out);
+		return;
+	}
 	a->tried_count = 0;
 	request_renumber(w, r);
 	ask_next(w, a, m, out);

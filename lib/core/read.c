@@ -250,7 +250,6 @@ static bool
 read_local(struct work *w, struct op *op, struct moment m, struct outbox *out)
 {
 	bool here = (op->flags & DYN_HERE) != 0;
-	struct group g;
 	int rc;
 
 	if (!w->stores) {
@@ -258,13 +257,10 @@ read_local(struct work *w, struct op *op, struct moment m, struct outbox *out)
 			op_done(w, op, DYN_EINVAL, m, out);
 		return here;
 	}
-	view_readers(w->view, name_partition(buf_slice(op->name), w->view->settings.partitions),
-	    &g);
-	group_limit(&g, op->n);
-	if (!here && (op->r > 1 || !group_has(w->view, &g, &w->o.self)))
+	if (!here && (op->r > 1 || !coordinates(w, op)))
 		return false;
 	rc = store_get(&w->store, buf_slice(op->name), &op->object);
-	if (rc != 0 && !here && g.count > 1)
+	if (rc != 0 && !here && op->n > 1)
 		return false; /* others may know */
 	op->receipt = (struct dyn_receipt){ .owners = rc == 0, .machines = rc == 0,
 		.zones = rc == 0, .coordinator = w->o.self };

@@ -78,6 +78,9 @@ void work_reply(struct work *, uint64_t conn, uint64_t request, enum msg_kind,
     const union msg *, struct outbox *);
 /* Which worker of a member a partition's requests go to. */
 unsigned peer_worker(const struct view *, const struct dyn_id *, unsigned partition);
+/* An owner whose copy is complete coordinates writes (paper 4.5): is it this
+ * node, by its newest view? */
+bool coordinates(const struct work *, const struct op *);
 /* The peer as this request meets it; NULL = nothing known. */
 struct peer *peer_find(const struct request *, struct work *, const struct dyn_id *);
 bool peer_is_down(const struct request *, struct work *, const struct dyn_id *);

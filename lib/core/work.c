@@ -386,6 +386,19 @@ op_done(struct work *w, struct op *op, int rc, struct moment m, struct outbox *o
 	outbox_add(out, FX_DONE)->what = op;
 }
 
+bool
+coordinates(const struct work *w, const struct op *op)
+{
+	struct group g;
+
+	if (!w->stores)
+		return false;
+	view_readers(w->view,
+	    name_partition(buf_slice(op->name), w->view->settings.partitions), &g);
+	group_limit(&g, op->n);
+	return group_has(w->view, &g, &w->o.self);
+}
+
 void
 work_op(struct work *w, struct op *op, struct moment m, struct outbox *out)
 {
@@ -397,21 +410,13 @@ work_op(struct work *w, struct op *op, struct moment m, struct outbox *out)
 		op_done(w, op, DYN_EBUSY, m, out);
 	else if (op->kind == OP_GET)
 		read_start(w, op, m, out);
-	else {
-		struct group g;
-		unsigned p = name_partition(buf_slice(op->name), w->view->settings.partitions);
-
-		/* An owner whose copy is complete coordinates (paper 4.5). */
-		view_readers(w->view, p, &g);
-		group_limit(&g, op->n);
-		if (w->stores && group_has(w->view, &g, &w->o.self))
-			write_start(w, op, m, out);
-		else if (op->conn == 0)
-			ask_start(w, op, m, out);
-		else
-			/* Forwarded once already. */
-			op_done(w, op, DYN_EMOVED, m, out);
-	}
+	else if (coordinates(w, op))
+		write_start(w, op, m, out);
+	else if (op->conn == 0)
+		ask_start(w, op, m, out);
+	else
+		/* Forwarded once already. */
+		op_done(w, op, DYN_EMOVED, m, out);
 }
 
 /* ---------------------------------------------------------------- frames */
