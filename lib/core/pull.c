@@ -91,6 +91,16 @@ is_synced(const struct pull *p)
 	return p->progress != NULL && p->pending == 0 && p->fenced;
 }
 
+/* Does the view say so of this node?  If what was said got lost on the way, the
+ * next view shows it, and it is said again. */
+static bool
+is_marked(const struct pull *p)
+{
+	const struct record *self = view_find(p->view, &p->o.self);
+
+	return self != NULL && record_synced(self, p->view->current);
+}
+
 static void
 say_synced(struct pull *p, struct outbox *out)
 {
@@ -204,7 +214,6 @@ static int
 set_progress(struct pull *p)
 {
 	const struct view *v = p->view;
-	const struct record *self = view_find(v, &p->o.self);
 	int base = table_find(v->base, &p->o.self), current = table_find(v->current, &p->o.self);
 	uint8_t *progress = mem_zalloc(v->settings.partitions);
 
@@ -215,7 +224,7 @@ set_progress(struct pull *p)
 	p->cursor = 0;
 	if (progress == NULL)
 		return DYN_ENOMEM;
-	if (view_phase(v) != VIEW_MOVING || (self != NULL && record_synced(self, v->current)))
+	if (view_phase(v) != VIEW_MOVING || is_marked(p))
 		return 0;
 	for (unsigned i = 0; i < v->settings.partitions && current >= 0; i++) {
 		if (!table_owns(v->current, i, (unsigned)current) ||
@@ -352,6 +361,8 @@ pull_view(struct pull *p, struct view *v, struct moment m, struct outbox *out)
 	view_ref(v);
 	view_unref(p->view);
 	p->view = v;
+	if (!is_marked(p))
+		p->said = false;
 	if (same && view_phase(v) == VIEW_MOVING && p->progress != NULL) {
 		/* Indexes of members may have moved: look the sources up anew. */
 		LIST_EACH(l, &p->tasks) {
@@ -364,10 +375,8 @@ pull_view(struct pull *p, struct view *v, struct moment m, struct outbox *out)
 	}
 	while (!list_empty(&p->tasks))
 		task_free(p, CONTAINER_OF(p->tasks.next, struct task, link));
-	if (!same) {
+	if (!same)
 		p->fenced = false;
-		p->said = false;
-	}
 	mem_free(p->progress);
 	p->progress = NULL;
 	step(p, m, out);
