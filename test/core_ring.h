@@ -1,0 +1,67 @@
+/*
+ * A small ring in one process: several nodes' workers and pulls over a virtual
+ * network, virtual storage and a virtual clock, all from one seed.
+ *
+ * What the caller decides is how hard it is (struct storm); the ring runs a
+ * random history, heals, and then checks the promises of a distributed store
+ * against a plain record of what was asked and answered (core_ring_check.c).
+ *
+ * Members gossip whole views by themselves here (core/member.c has tests of its
+ * own); the rules by which they say synced and reading are the real ones.
+ */
+#ifndef DYN_CORE_RING_H
+#define DYN_CORE_RING_H
+
+#include "test/core_script.h"
+
+#define RING_NODES 6   /* 'a' ...; the last is a client */
+#define RING_KEYS 5
+#define RING_OPS 400
+
+struct storm {
+	unsigned members;       /* at the start */
+	unsigned ops;
+	unsigned joins;         /* newcomers while it storms */
+	unsigned leaves;
+	/* In 1,000: */
+	unsigned break_link, lose_frame, repeat_frame, crash, fail_commit;
+	bool reorder;
+	bool early_reading;     /* say reading before the worker goes by it */
+	unsigned partitions;
+};
+
+enum outcome { PENDING, DONE_OK, DONE_FAILED, DONE_UNKNOWN };
+
+/* One call, as its caller saw it. */
+struct call_record {
+	enum op_kind kind;
+	enum outcome outcome;
+	int rc;
+	unsigned key;
+	char node;
+	uint64_t started, ended;
+	uint8_t r, w;
+	bool durable;
+	int seen;               /* put, delete: the get its context came from, or -1 */
+	struct dot dot;
+	unsigned values[64];    /* get: the puts whose values came back */
+	unsigned values_count;
+	struct clock clock;     /* get: what the context covers */
+};
+
+struct history {
+	struct call_record calls[RING_OPS];
+	unsigned count;
+	uint64_t seed;
+};
+
+/* Run one history; fails the test with the seed if a promise is broken. */
+void ring_run(const struct storm *, uint64_t seed);
+
+/* core_ring_check.c: what the record must satisfy.  last: index of the first
+ * call made after healing. */
+void history_check(const struct history *, unsigned healed);
+void __attribute__((format(printf, 2, 3), noreturn))
+history_fail(const struct history *, const char *fmt, ...);
+
+#endif

@@ -1,0 +1,67 @@
+/*
+ * Random histories of a small ring (test/core_ring.h).
+ *
+ * Goal: no write that was acknowledged is lost, nothing that was replaced comes
+ * back, what failed never appears, strict quorums read what was written, also
+ * while owners change; every call ends once and in time; copies converge.
+ * Method: storms of several kinds, each over many seeds, checked against a plain
+ * record of the calls.  DYN_SEED=n runs that seed alone and tells the story.
+ */
+#include "test/core_ring.h"
+
+#include <stdlib.h>
+
+static const struct storm storms[] = {
+	/* Slow, nothing else. */
+	{ .members = 3, .ops = 60, .reorder = true },
+	/* Connections break, frames get lost or come twice. */
+	{ .members = 4, .ops = 60, .break_link = 12, .lose_frame = 10, .repeat_frame = 50 },
+	/* Storage fails. */
+	{ .members = 4, .ops = 80, .fail_commit = 60, .break_link = 4, .lose_frame = 10 },
+	/* Nodes crash. */
+	{ .members = 4, .ops = 60, .crash = 6, .break_link = 4 },
+	/* Newcomers. */
+	{ .members = 3, .ops = 100, .joins = 1, .lose_frame = 5 },
+	{ .members = 3, .ops = 100, .joins = 2, .break_link = 8, .lose_frame = 5,
+	    .repeat_frame = 20, .reorder = true },
+	/* Newcomers, crashes, failing storage. */
+	{ .members = 3, .ops = 80, .joins = 2, .break_link = 8, .crash = 3,
+	    .fail_commit = 20, .lose_frame = 5 },
+	/* Some leave. */
+	{ .members = 5, .ops = 80, .leaves = 1, .break_link = 4 },
+	{ .members = 4, .ops = 80, .joins = 1, .leaves = 1, .break_link = 4,
+	    .fail_commit = 10 },
+};
+
+START_TEST(histories)
+{
+	const char *one = getenv("DYN_SEED"), *many = getenv("DYN_SEEDS");
+	uint64_t count = many != NULL ? strtoull(many, NULL, 0) : 250;
+	struct storm storm = storms[_i];
+
+	storm.partitions = 16;
+	storm.early_reading = getenv("DYN_EARLY") != NULL;
+	if (one != NULL) {
+		uint64_t seed = strtoull(one, NULL, 0);
+
+		if (seed / 1000000 == (uint64_t)_i)
+			ring_run(&storm, seed);
+		return;
+	}
+	for (uint64_t i = 0; i < count; i++)
+		ring_run(&storm, (uint64_t)_i * 1000000 + (test_seed() + i) % 1000000);
+}
+END_TEST
+
+static Suite *
+suite(void)
+{
+	Suite *s = suite_create("core ring");
+	TCase *c = tcase_create("histories");
+
+	suite_add_tcase(s, c);
+	tcase_add_loop_test(c, histories, 0, (int)ARRAY_LEN(storms));
+	return s;
+}
+
+TEST_MAIN(suite)
