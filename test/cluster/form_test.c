@@ -106,6 +106,7 @@ START_TEST(all_at_once)
 	struct ring r;
 
 	ring_init(&r, 5);
+	r.first_creates = false;
 	ring_open_all(&r);
 	whole_life(&r);
 }

@@ -14,6 +14,7 @@ ring_init(struct ring *r, unsigned count)
 	r->base.n = 3;
 	r->base.partitions = 64;
 	r->count = count;
+	r->first_creates = true;
 	for (unsigned i = 0; i < count; i++) {
 		size_t len = strlen(r->seeds);
 
@@ -32,6 +33,8 @@ ring_options(const struct ring *r, unsigned i)
 	o.dir = r->dir[i];
 	o.listen = r->address[i];
 	o.seeds = r->seeds;
+	/* Waits for nobody.  Read only where the directory is new. */
+	o.join = i == 0 && r->first_creates ? DYN_JOIN_CREATE : DYN_JOIN_AUTO;
 	return o;
 }
 
@@ -75,8 +78,11 @@ static bool
 is_settled(struct ring *r, unsigned members, struct dyn_status *why)
 {
 	unsigned char digest[16];
+	unsigned running = 0;
 	bool first = true;
 
+	for (unsigned i = 0; i < r->count; i++)
+		running += r->peer[i].pid != 0;
 	for (unsigned i = 0; i < r->count; i++) {
 		if (r->peer[i].pid == 0)
 			continue;
@@ -85,7 +91,7 @@ is_settled(struct ring *r, unsigned members, struct dyn_status *why)
 			memcpy(digest, why->digest, sizeof(digest));
 		first = false;
 		if (why->members != members || why->agreed != members || why->pending != 0 ||
-		    why->moving != 0 || memcmp(digest, why->digest, sizeof(digest)) != 0)
+		    why->moving != 0 || why->reachable != running || memcmp(digest, why->digest, sizeof(digest)) != 0)
 			return false;
 	}
 	return true;
@@ -99,8 +105,9 @@ ring_settled(struct ring *r, unsigned members)
 
 	while (!is_settled(r, members, &s)) {
 		ck_assert_msg(test_now() < until,
-		    "not settled: %u members, %u agreed, %u pending, %u moving, epoch %llu",
-		    s.members, s.agreed, s.pending, s.moving, (unsigned long long)s.epoch);
+		    "not settled: %u members, %u reachable, %u agreed, %u pending, %u moving, "
+		    "epoch %llu", s.members, s.reachable, s.agreed, s.pending, s.moving,
+		    (unsigned long long)s.epoch);
 		test_sleep_ms(20);
 	}
 }

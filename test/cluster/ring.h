@@ -12,6 +12,7 @@ enum { RING_MAX = 8 };
 
 struct ring {
 	unsigned count;
+	bool first_creates; /* default; else the first of the seeds does, later */
 	struct dyn_options base; /* what all have in common */
 	struct proc peer[RING_MAX];
 	const char *dir[RING_MAX], *address[RING_MAX];
@@ -28,7 +29,7 @@ void ring_open_all(struct ring *);
 /* A client of the ring, whose seeds are all peers. */
 void ring_client(const struct ring *, struct proc *);
 /* Wait until all that run have the same view, in which so many members hold
- * all they own, and nothing moves. */
+ * all they own and nothing moves, and reach each other. */
 void ring_settled(struct ring *, unsigned members);
 /* Close all that run, in order; kill all that run. */
 void ring_close(struct ring *);
