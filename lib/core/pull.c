@@ -2,7 +2,7 @@
 #include "core/pull.h"
 
 enum progress { NOT_MINE, PENDING, ACTIVE, COMPLETE };
-enum source_state { SOURCE_NEW, SOURCE_FAILED, SOURCE_SCANNED };
+enum source_state { SOURCE_NEW, SOURCE_FAILED, SOURCE_BROKEN, SOURCE_SCANNED };
 
 struct task {
 	struct list link;
@@ -150,11 +150,17 @@ sources_in(const struct task *t, enum source_state state)
 	return count;
 }
 
-/* Scans without which an acknowledged write could be missed. */
-static unsigned
-scans_needed(const struct pull *p, const struct task *t)
+/* Were all scanned without which an acknowledged write could be missed? */
+static bool
+is_complete(const struct pull *p, const struct task *t)
 {
-	return t->sources.count > p->o.w ? t->sources.count - p->o.w + 1 : 1;
+	unsigned count = t->sources.count;
+
+	for (unsigned i = 0; i < count; i++)
+		if (t->source_state[i] == SOURCE_FAILED &&
+		    p->view->records[t->sources.member[i]].state == RECORD_JOINED)
+			return false;
+	return sources_in(t, SOURCE_SCANNED) >= (count > p->o.w ? count - p->o.w + 1 : 1);
 }
 
 /* The next source; or this partition is complete; or rest and try again those
@@ -171,14 +177,14 @@ go_on(struct pull *p, struct task *t, struct moment m, struct outbox *out)
 		send_pull(p, t, m, out);
 		return false;
 	}
-	if (sources_in(t, SOURCE_SCANNED) >= scans_needed(p, t)) {
+	if (is_complete(p, t)) {
 		p->progress[t->partition] = COMPLETE;
 		p->pending--;
 		task_free(p, t);
 		return true;
 	}
 	for (unsigned i = 0; i < t->sources.count; i++)
-		if (t->source_state[i] == SOURCE_FAILED)
+		if (t->source_state[i] != SOURCE_SCANNED)
 			t->source_state[i] = SOURCE_NEW;
 	t->state = RESTING;
 	t->until = m.now + PULL_REST;
@@ -264,10 +270,17 @@ task_find(struct pull *p, uint64_t number)
 }
 
 static void
+source_ended(struct pull *p, struct task *t, enum source_state state, struct moment m,
+    struct outbox *out)
+{
+	t->source_state[t->source] = (uint8_t)state;
+	(void)go_on(p, t, m, out);
+}
+
+static void
 source_failed(struct pull *p, struct task *t, struct moment m, struct outbox *out)
 {
-	t->source_state[t->source] = SOURCE_FAILED;
-	(void)go_on(p, t, m, out);
+	source_ended(p, t, SOURCE_FAILED, m, out);
 }
 
 /* The name of the last row, after checking them all; NULL and false if they
@@ -307,8 +320,7 @@ take_rows(struct pull *p, struct task *t, const struct msg_pull_ack *ack, struct
 		return;
 	}
 	if (last.len == 0) {
-		t->source_state[t->source] = SOURCE_SCANNED;
-		(void)go_on(p, t, m, out);
+		source_ended(p, t, SOURCE_SCANNED, m, out);
 		return;
 	}
 	rows = mem_zalloc(sizeof(*rows));
@@ -345,8 +357,7 @@ pull_stored(struct pull *p, struct pull_rows *rows, int rc, struct moment m, str
 	} else if (!t->last) {
 		send_pull(p, t, m, out);
 	} else {
-		t->source_state[t->source] = SOURCE_SCANNED;
-		(void)go_on(p, t, m, out);
+		source_ended(p, t, SOURCE_SCANNED, m, out);
 	}
 	step(p, m, out);
 }
@@ -531,6 +542,7 @@ pull_frame(struct pull *p, const struct dyn_id *from, uint64_t conn, const struc
     const union msg *msg, struct moment m, struct outbox *out)
 {
 	struct task *t;
+	int rc;
 
 	if (f->kind == MSG_PULL) {
 		serve(p, from, conn, f, &msg->pull, out);
@@ -541,10 +553,13 @@ pull_frame(struct pull *p, const struct dyn_id *from, uint64_t conn, const struc
 	t = task_find(p, f->request);
 	if (t == NULL || t->state != ASKING || !id_equal(from, source_id(p, t)))
 		return 0;
-	if (msg_rc(msg->pull_ack.rc) != 0)
-		source_failed(p, t, m, out);
-	else
+	rc = msg_rc(msg->pull_ack.rc);
+	if (rc == 0)
 		take_rows(p, t, &msg->pull_ack, m, out);
+	else if (rc == DYN_EIO || rc == DYN_ECORRUPT)
+		source_ended(p, t, SOURCE_BROKEN, m, out);
+	else
+		source_failed(p, t, m, out);
 	step(p, m, out);
 	return 0;
 }

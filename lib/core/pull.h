@@ -14,8 +14,10 @@
  * committed, so the scan sees it.  Hence a write that this owner acknowledged
  * is either in the scan or was sent by a coordinator that also had to meet W
  * among the current owners.  A write acknowledged by W of n base owners is met
- * if n - W + 1 of them were scanned: a partition needs that many complete
- * scans, and takes all that can be reached.
+ * if n - W + 1 of them were scanned.  But a call may have asked for a smaller W
+ * than is usual, down to one copy; so every owner by base that is still a member
+ * is scanned, however long that takes: it holds up the next step anyway
+ * (view.h).  Only those that left, or whose storage is broken, are done without.
  *
  * What was pulled under one table does not count for the next one: a fork may
  * have had coordinators that knew nothing of us.  (Rows stay; merging them
