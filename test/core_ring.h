@@ -15,7 +15,7 @@
 #include "test/core_script.h"
 
 #define RING_NODES 6   /* 'a' ...; the last is a client */
-#define RING_KEYS 5
+#define RING_KEYS 4
 #define RING_OPS 400
 
 struct storm {

@@ -13,23 +13,23 @@
 
 static const struct storm storms[] = {
 	/* Slow, nothing else. */
-	{ .members = 3, .ops = 60, .reorder = true },
+	{ .members = 3, .ops = 100, .reorder = true },
 	/* Connections break, frames get lost or come twice. */
-	{ .members = 4, .ops = 60, .break_link = 12, .lose_frame = 10, .repeat_frame = 50 },
+	{ .members = 4, .ops = 100, .break_link = 12, .lose_frame = 10, .repeat_frame = 50 },
 	/* Storage fails. */
-	{ .members = 4, .ops = 80, .fail_commit = 60, .break_link = 4, .lose_frame = 10 },
+	{ .members = 4, .ops = 120, .fail_commit = 60, .break_link = 4, .lose_frame = 10 },
 	/* Nodes crash. */
-	{ .members = 4, .ops = 60, .crash = 6, .break_link = 4 },
+	{ .members = 4, .ops = 100, .crash = 6, .break_link = 4 },
 	/* Newcomers. */
-	{ .members = 3, .ops = 100, .joins = 1, .lose_frame = 5 },
-	{ .members = 3, .ops = 100, .joins = 2, .break_link = 8, .lose_frame = 5,
+	{ .members = 3, .ops = 120, .joins = 1, .lose_frame = 5 },
+	{ .members = 3, .ops = 120, .joins = 2, .break_link = 8, .lose_frame = 5,
 	    .repeat_frame = 20, .reorder = true },
 	/* Newcomers, crashes, failing storage. */
-	{ .members = 3, .ops = 80, .joins = 2, .break_link = 8, .crash = 3,
+	{ .members = 3, .ops = 120, .joins = 2, .break_link = 8, .crash = 3,
 	    .fail_commit = 20, .lose_frame = 5 },
 	/* Some leave. */
-	{ .members = 5, .ops = 80, .leaves = 1, .break_link = 4 },
-	{ .members = 4, .ops = 80, .joins = 1, .leaves = 1, .break_link = 4,
+	{ .members = 5, .ops = 120, .leaves = 1, .break_link = 4 },
+	{ .members = 4, .ops = 120, .joins = 1, .leaves = 1, .break_link = 4,
 	    .fail_commit = 10 },
 };
 
