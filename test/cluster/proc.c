@@ -18,7 +18,8 @@
 
 enum ask_kind {
 	ASK_GET, ASK_PUT, ASK_DELETE, ASK_STATUS, ASK_STATS, ASK_MEMBERS, ASK_OWNERS,
-	ASK_MEMBER_STATUS, ASK_LOAD, ASK_UNLOAD, ASK_CLOSE
+	ASK_MEMBER_STATUS, ASK_LOAD, ASK_UNLOAD, ASK_CLOSE,
+	ASK_CLOSE_BUSY
 };
 
 struct ask {
@@ -151,6 +152,37 @@ tell_members(struct child *c, struct told *t)
 	return 0;
 }
 
+/* Close with calls in flight: each must be answered, once, before dyn_close
+ * returns. */
+static void
+count_answer(void *arg, int rc, dyn_result *r)
+{
+	(void)rc;
+	dyn_result_free(r);
+	atomic_fetch_add((atomic_uint *)arg, 1);
+}
+
+static int
+close_busy(struct child *c, unsigned ms)
+{
+	atomic_uint answered = 0;
+	unsigned started = 0;
+	char key[32];
+	int rc;
+
+	for (unsigned i = 0; i < 30; i++) {
+		snprintf(key, sizeof(key), "last-%u", i);
+		started += dyn_put_async(c->bucket, dyn_str(key), NULL, dyn_str("value"), NULL,
+		    count_answer, &answered) == 0;
+		started += dyn_get_async(c->bucket, dyn_str(key), NULL, count_answer,
+		    &answered) == 0;
+	}
+	rc = dyn_close(c->node, ms);
+	if (atomic_load(&answered) != started)
+		abort();
+	return rc;
+}
+
 /* False: the node is closed. */
 static bool
 do_other(struct child *c, const struct ask *ask, struct told *t)
@@ -186,7 +218,8 @@ do_other(struct child *c, const struct ask *ask, struct told *t)
 	default:
 		load_stop(c->run);
 		c->run = NULL;
-		t->rc = dyn_close(c->node, ask->ms);
+		t->rc = ask->kind == ASK_CLOSE_BUSY ? close_busy(c, ask->ms)
+		                                    : dyn_close(c->node, ask->ms);
 		return false;
 	}
 }
@@ -387,7 +420,7 @@ ask_told(struct proc *p, struct ask *ask, struct told *t)
 void
 proc_closing(struct proc *p, unsigned deadline_ms)
 {
-	struct ask ask = { .kind = ASK_CLOSE, .ms = deadline_ms };
+	struct ask ask = { .kind = ASK_CLOSE_BUSY, .ms = deadline_ms };
 
 	tell(p, &ask);
 }
@@ -405,7 +438,9 @@ proc_closed(struct proc *p)
 int
 proc_close(struct proc *p, unsigned deadline_ms)
 {
-	proc_closing(p, deadline_ms);
+	struct ask ask = { .kind = ASK_CLOSE, .ms = deadline_ms };
+
+	tell(p, &ask);
 	return proc_closed(p);
 }
 

@@ -39,7 +39,8 @@ void proc_kill(struct proc *); /* SIGKILL, reap; nothing if it does not run */
 void proc_signal(struct proc *, int number);
 /* dyn_close; its rc.  The process must then end with 0. */
 int proc_close(struct proc *, unsigned deadline_ms);
-/* Send the order to close without waiting; proc_closed waits. */
+/* Order it to close with calls of its own in flight, without waiting;
+ * proc_closed waits. */
 void proc_closing(struct proc *, unsigned deadline_ms);
 int proc_closed(struct proc *);
 
