@@ -128,8 +128,8 @@ add_event(struct ring *r, enum event_kind kind, unsigned node, uint64_t at)
 	struct event *e = calloc(1, sizeof(*e));
 	unsigned i;
 
-	ck_assert_ptr_nonnull(e);
-	ck_assert_uint_lt(r->events + 1, EVENTS_MAX);
+	MUST(e != NULL);
+	MUST(r->events + 1 < EVENTS_MAX);
 	e->kind = kind;
 	e->node = node;
 	e->at = at;
@@ -248,13 +248,13 @@ send_frame(struct ring *r, struct node *n, struct effect *e, bool sync)
 	struct link_state *l = link_of(r, i, j, sync);
 	struct frame f;
 
-	ck_assert_ptr_ne(n, to);
+	MUST(n != to);
 	if (l->up) {
 		l->used = true;
 		travel(r, i, j, l, 0, e->frame, 0, sync);
 		return;
 	}
-	ck_assert_int_eq(frame_decode(&f, buf_slice(e->frame)), 0);
+	MUST(frame_decode(&f, buf_slice(e->frame)) == 0);
 	if (sync)
 		pull_lost(n->pull, &e->to, r->m, &n->pull_out);
 	else if (f.request != 0)
@@ -334,14 +334,14 @@ frame_came(struct ring *r, struct event *e)
 
 	if (!n->alive || l->epoch != e->epoch || !l->up)
 		return;
-	ck_assert_int_eq(frame_decode(&f, buf_slice(e->data)), 0);
+	MUST(frame_decode(&f, buf_slice(e->data)) == 0);
 	if (r->nodes[e->from].client && !reply)
 		memset(&from, 0, sizeof(from));
 	if (!e->sync) {
-		ck_assert_int_eq(work_frame(n->work, &from, conn, &f, r->m, &n->out), 0);
+		MUST(work_frame(n->work, &from, conn, &f, r->m, &n->out) == 0);
 	} else if (n->pull != NULL) {
-		ck_assert_int_eq(msg_decode(f.kind, f.body, &m), 0);
-		ck_assert_int_eq(pull_frame(n->pull, &from, conn, &f, &m, r->m, &n->pull_out), 0);
+		MUST(msg_decode(f.kind, f.body, &m) == 0);
+		MUST(pull_frame(n->pull, &from, conn, &f, &m, r->m, &n->pull_out) == 0);
 	}
 	carry_out(r, n);
 }
@@ -418,12 +418,12 @@ view_came(struct ring *r, struct node *n, struct view *v)
 	if (n->view == NULL) {
 		settled = view_ref(v);
 	} else {
-		ck_assert_int_eq(view_merge(&merged, n->view, v), 0);
+		MUST(view_merge(&merged, n->view, v) == 0);
 		/* A client takes no steps: it is told. */
 		if (n->client)
 			settled = view_ref(merged);
 		else
-			ck_assert_int_eq(view_settle(&settled, merged), 0);
+			MUST(view_settle(&settled, merged) == 0);
 		view_unref(merged);
 		if (view_equal(settled, n->view)) {
 			view_unref(settled);
@@ -507,7 +507,7 @@ leave(struct ring *r)
 static void
 to_storage(struct ring *r, struct node *n, struct batch *b)
 {
-	ck_assert_uint_lt(n->storage.count, ARRAY_LEN(n->storage.list));
+	MUST(n->storage.count < ARRAY_LEN(n->storage.list));
 	n->storage.list[n->storage.count++] = b;
 	n->apply_last = MAX(n->apply_last, r->m.now) + 20 * NS_PER_US + below(r, 3000) * NS_PER_US;
 	add_event(r, EV_APPLY, index_of(r, n), n->apply_last);
@@ -556,18 +556,18 @@ remember_values(struct ring *r, struct call_record *c, const struct op *op)
 {
 	struct object o;
 
-	ck_assert_int_eq(object_decode(&o, buf_slice(op->object)), 0);
+	MUST(object_decode(&o, buf_slice(op->object)) == 0);
 	for (size_t i = 0; i < o.count; i++) {
 		char text[16] = "";
 
-		ck_assert_uint_lt(o.values[i].value.len, sizeof(text));
+		MUST(o.values[i].value.len < sizeof(text));
 		memcpy(text, o.values[i].value.data, o.values[i].value.len);
-		ck_assert_uint_lt(c->values_count, ARRAY_LEN(c->values));
+		MUST(c->values_count < ARRAY_LEN(c->values));
 		if (text[0] != 'v')
 			history_fail(&r->h, "S3: a value nobody wrote: %s", text);
 		c->values[c->values_count++] = (unsigned)atoi(text + 1);
 	}
-	ck_assert_int_eq(clock_copy(&c->clock, &o.clock), 0);
+	MUST(clock_copy(&c->clock, &o.clock) == 0);
 	object_fini(&o);
 }
 
@@ -605,7 +605,7 @@ start_call(struct ring *r, struct node *n, enum op_kind kind, unsigned key,
 	char value[16];
 	struct with w = *with;
 
-	ck_assert_uint_lt(r->h.count, RING_OPS);
+	MUST(r->h.count < RING_OPS);
 	snprintf(value, sizeof(value), "v%u", r->h.count++);
 	w.value = value;
 	op = op_new(kind, key_names[key], &w);
@@ -613,7 +613,7 @@ start_call(struct ring *r, struct node *n, enum op_kind kind, unsigned key,
 		.started = r->m.now, .r = op->r, .w = op->w, .seen = seen };
 	c->durable = op->durability == DYN_DURABLE_DISK;
 	if (seen >= 0) {
-		ck_assert_int_eq(clock_copy(&op->context, &r->h.calls[seen].clock), 0);
+		MUST(clock_copy(&op->context, &r->h.calls[seen].clock) == 0);
 		op->has_context = true;
 	}
 	op->call = c;
@@ -766,9 +766,9 @@ node_start(struct ring *r, struct node *n)
 		.seed = rng_next(&r->rng) };
 	struct pull_options p = { .self = o.self, .engine = &n->fake->engine, .w = 2 };
 
-	ck_assert_int_eq(work_new(&n->work, &o), 0);
+	MUST(work_new(&n->work, &o) == 0);
 	if (!n->client)
-		ck_assert_int_eq(pull_new(&n->pull, &p), 0);
+		MUST(pull_new(&n->pull, &p) == 0);
 	n->alive = true;
 	n->life++;
 	n->turning = false;

@@ -53,7 +53,7 @@ put_row(struct fake *f, const struct dyn_row *row)
 		if (f->count == f->cap) {
 			f->cap = f->cap == 0 ? 8 : 2 * f->cap;
 			f->rows = realloc(f->rows, f->cap * sizeof(*f->rows));
-			ck_assert_ptr_nonnull(f->rows);
+			MUST(f->rows != NULL);
 		}
 		memmove(f->rows + i + 1, f->rows + i, (f->count++ - i) * sizeof(*f->rows));
 		r = &f->rows[i];
@@ -65,7 +65,7 @@ put_row(struct fake *f, const struct dyn_row *row)
 	}
 	r->len = row->value.len;
 	r->value = malloc(r->len + 1);
-	ck_assert_ptr_nonnull(r->value);
+	MUST(r->value != NULL);
 	if (r->len > 0)
 		memcpy(r->value, row->value.data, r->len);
 }
@@ -107,7 +107,7 @@ fake_new(void)
 {
 	struct fake *f = calloc(1, sizeof(*f));
 
-	ck_assert_ptr_nonnull(f);
+	MUST(f != NULL);
 	f->engine = (struct dyn_engine){ .size = sizeof(f->engine), .self = f, .get = fake_get,
 		.apply = fake_apply, .scan = fake_scan };
 	return f;
@@ -156,9 +156,9 @@ with_record(struct view *v, const struct record *r)
 {
 	struct view *next, *settled;
 
-	ck_assert_int_eq(view_with(&next, v, r), 0);
+	MUST(view_with(&next, v, r) == 0);
 	view_unref(v);
-	ck_assert_int_eq(view_settle(&settled, next), 0);
+	MUST(view_settle(&settled, next) == 0);
 	view_unref(next);
 	return settled;
 }
@@ -172,17 +172,17 @@ view_ring(unsigned members, unsigned n, unsigned partitions)
 	struct view *v, *settled;
 
 	s.ring_id = node_id('r');
-	ck_assert_int_eq(view_create(&v, &s, &r), 0);
+	MUST(view_create(&v, &s, &r) == 0);
 	/* All at once: one table for all. */
 	for (unsigned i = 1; i < members; i++) {
 		struct view *next;
 
 		r = record_of((char)('a' + i));
-		ck_assert_int_eq(view_with(&next, v, &r), 0);
+		MUST(view_with(&next, v, &r) == 0);
 		view_unref(v);
 		v = next;
 	}
-	ck_assert_int_eq(view_settle(&settled, v), 0);
+	MUST(view_settle(&settled, v) == 0);
 	view_unref(v);
 	return members > 1 ? view_all_read(view_all_synced(settled)) : settled;
 }
@@ -202,7 +202,7 @@ found(const struct view *v, char letter)
 	const struct record *r = view_find(v, &id);
 	struct record copy;
 
-	ck_assert_ptr_nonnull(r);
+	MUST(r != NULL);
 	copy = *r;
 	copy.stamp++;
 	return copy;
@@ -374,7 +374,7 @@ say(struct script *s, const char *fmt, ...)
 {
 	va_list args;
 
-	ck_assert_uint_lt(s->len, TRACE_MAX - 512);
+	MUST(s->len < TRACE_MAX - 512);
 	va_start(args, fmt);
 	s->len += (size_t)vsnprintf(s->trace + s->len, TRACE_MAX - s->len, fmt, args);
 	va_end(args);
@@ -417,8 +417,8 @@ say_frame(struct script *s, struct buf *frame, const char *prefix)
 	struct frame f;
 	union msg m;
 
-	ck_assert_int_eq(frame_decode(&f, buf_slice(frame)), 0);
-	ck_assert_int_eq(msg_decode(f.kind, f.body, &m), 0);
+	MUST(frame_decode(&f, buf_slice(frame)) == 0);
+	MUST(msg_decode(f.kind, f.body, &m) == 0);
 	say(s, "%s #%llu", prefix, (unsigned long long)f.request);
 	say_message(s, &f, &m);
 }
@@ -491,7 +491,7 @@ take_effect(struct script *s, struct effect *e)
 	if (!s->quiet)
 		say_effect(s, e);
 	if (e->kind == FX_COMMIT) {
-		ck_assert_uint_lt(s->batches_count, ARRAY_LEN(s->batches));
+		MUST(s->batches_count < ARRAY_LEN(s->batches));
 		s->batches[s->batches_count++] = e->what;
 	} else if (e->kind == FX_DONE) {
 		op_free(s->last);
@@ -554,9 +554,9 @@ object_named(const char *text)
 	while (i < ARRAY_LEN(known) && known[i].object != NULL &&
 	    strcmp(known[i].text, text) != 0)
 		i++;
-	ck_assert_uint_lt(i, ARRAY_LEN(known));
+	MUST(i < ARRAY_LEN(known));
 	if (known[i].object == NULL) {
-		ck_assert_uint_lt(strlen(text), sizeof(known[0].text));
+		MUST(strlen(text) < sizeof(known[0].text));
 		memcpy(known[i].text, text, strlen(text) + 1);
 		known[i].object = object_of(text);
 	}
@@ -580,7 +580,7 @@ script_new(const struct script_options *options)
 		.seed = 1,
 	};
 
-	ck_assert_ptr_nonnull(s);
+	MUST(s != NULL);
 	s->o = *options;
 	s->fake = fake_new();
 	s->m.wall_ms = 1000000;
@@ -687,8 +687,8 @@ script_frame(struct script *s, char from, uint64_t conn, struct view *v, uint64_
 	}
 	if (msg_encode(&frame, &head, kind, m) != 0)
 		return;
-	ck_assert_int_eq(frame_decode(&f, buf_slice(frame)), 0);
-	ck_assert_int_eq(work_frame(s->work, &id, conn, &f, s->m, &s->out), 0);
+	MUST(frame_decode(&f, buf_slice(frame)) == 0);
+	MUST(work_frame(s->work, &id, conn, &f, s->m, &s->out) == 0);
 	buf_unref(frame);
 	script_effects(s);
 }
@@ -761,7 +761,7 @@ script_peer_ask(struct script *s, char from, struct view *v, uint64_t request,
 	if (op->has_context) {
 		wr_init(&wr, 64);
 		clock_write(&wr, &op->context);
-		ck_assert_int_eq(wr_finish(&wr, &context), 0);
+		MUST(wr_finish(&wr, &context) == 0);
 	}
 	m.ask = (struct msg_ask){ .op = (uint8_t)kind, .durability = (uint8_t)op->durability,
 		.n = op->n, .w = op->w, .zone_w = 1, .lww = op->lww,
@@ -813,7 +813,7 @@ script_commit(struct script *s, int rc)
 		script_turn(s);
 	if (s->batches_count == 0 && s->quiet)
 		return;
-	ck_assert_uint_gt(s->batches_count, 0);
+	MUST(s->batches_count > 0);
 	b = s->batches[0];
 	memmove(s->batches, s->batches + 1, --s->batches_count * sizeof(s->batches[0]));
 	/* Storage must refuse what was built on a failed batch. */

@@ -23,6 +23,14 @@
 
 #define TRACE_MAX 32768
 
+/* Check's assertions write to a pipe each time, which is too slow for what is
+ * done a million times. */
+#define MUST(x)                                                                \
+	do {                                                                   \
+		if (!(x))                                                      \
+			ck_abort_msg("not so: %s", #x);                        \
+	} while (0)
+
 /* ---------------------------------------------------------------- storage */
 
 struct fake_row {

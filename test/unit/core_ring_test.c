@@ -36,7 +36,7 @@ static const struct storm storms[] = {
 START_TEST(histories)
 {
 	const char *one = getenv("DYN_SEED"), *many = getenv("DYN_SEEDS");
-	uint64_t count = many != NULL ? strtoull(many, NULL, 0) : 250;
+	uint64_t count = many != NULL ? strtoull(many, NULL, 0) : 300;
 	struct storm storm = storms[_i];
 
 	storm.partitions = 16;
