@@ -373,7 +373,7 @@ publish(struct ring *r, struct node *n)
 	for (unsigned i = 0; i < (n->pull != NULL ? 2u : 1u); i++) {
 		struct event *e;
 
-		at += !r->calm && below(r, 4) == 0 ? below(r, 40) * MS : below(r, 300) * NS_PER_US;
+		at += !r->calm && below(r, 4) == 0 ? below(r, r->storm.lag_ms) * MS : below(r, 300) * NS_PER_US;
 		e = add_event(r, kinds[i], index_of(r, n), at);
 		e->data = view_ref(n->view);
 	}
@@ -500,6 +500,23 @@ leave(struct ring *r)
 	tell(r, "%c leaves", n->letter);
 	publish(r, n);
 	add_event(r, EV_STOP, index_of(r, n), r->m.now + (50 + below(r, 150)) * MS);
+}
+
+/* Does another member know that it left? */
+static bool
+is_heard(struct ring *r, const struct node *n)
+{
+	struct dyn_id id = node_id(n->letter);
+
+	for (unsigned i = 0; i < RING_NODES; i++) {
+		const struct node *other = &r->nodes[i];
+
+		if (other != n && other->member && other->view != NULL &&
+		    view_find(other->view, &id) != NULL &&
+		    view_find(other->view, &id)->state == RECORD_LEFT)
+			return true;
+	}
+	return false;
 }
 
 /* ----------------------------------------------------------------- storage */
@@ -920,8 +937,10 @@ run_event(struct ring *r, struct event *e)
 		leave(r);
 		break;
 	case EV_STOP:
-		if (n->alive)
+		if (n->alive && is_heard(r, n))
 			node_stop(r, n);
+		else if (n->alive)
+			add_event(r, EV_STOP, e->node, r->m.now + 20 * MS);
 		break;
 	}
 	free_event(e);
@@ -990,6 +1009,8 @@ ring_init(struct ring *r, const struct storm *storm, uint64_t seed)
 
 	memset(r, 0, sizeof(*r));
 	r->storm = *storm;
+	if (r->storm.lag_ms == 0)
+		r->storm.lag_ms = 40;
 	r->rng.state = mix64(seed + 1);
 	r->h.seed = seed;
 	r->loud = getenv("DYN_SEED") != NULL;

@@ -27,6 +27,7 @@ struct storm {
 	unsigned break_link, lose_frame, repeat_frame, crash, fail_commit;
 	bool reorder;
 	bool early_reading;     /* say reading before the worker goes by it */
+	unsigned lag_ms;        /* at most, of a worker behind its own node's view; 0 = 40 */
 	unsigned partitions;
 };
 

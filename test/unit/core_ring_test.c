@@ -40,6 +40,8 @@ START_TEST(histories)
 	struct storm storm = storms[_i];
 
 	storm.partitions = 16;
+	if (getenv("DYN_LAG") != NULL)
+		storm.lag_ms = (unsigned)atoi(getenv("DYN_LAG"));
 	storm.early_reading = getenv("DYN_EARLY") != NULL;
 	if (one != NULL) {
 		uint64_t seed = strtoull(one, NULL, 0);
