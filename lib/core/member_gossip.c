@@ -428,7 +428,7 @@ member_unreachable(struct member *m, const struct dyn_id *id, const char *addres
 	if (m->view == NULL && address != NULL) {
 		outbox_log(out, rc == DYN_ERING ? DYN_LOG_WARNING : DYN_LOG_DEBUG,
 		    "seed %s: %s", address, dyn_strerror(rc));
-		if (rc == DYN_ERING && m->state == MEMBER_JOINING)
+		if (rc == DYN_ERING)
 			member_fail(m, out, rc, "seed %s is of another ring", address);
 		else if (m->tries < m->seeds_count)
 			gossip_ask_seed(m, out);

@@ -331,6 +331,13 @@ settings_equal(const struct settings *a, const struct settings *b)
 	       memcmp(a->secret, b->secret, sizeof(a->secret)) == 0;
 }
 
+/* A hash of 0 is "whatever" to who joins, and SHA-256 to a ring. */
+static bool
+hashes_agree(const struct settings *a, bool a_none, const struct settings *b, bool b_none)
+{
+	return a->hash == b->hash || (a_none && a->hash == 0) || (b_none && b->hash == 0);
+}
+
 static int
 merge_settings(struct settings *out, const struct settings *a, const struct settings *b)
 {
@@ -345,7 +352,7 @@ merge_settings(struct settings *out, const struct settings *a, const struct sett
 		return settings_equal(a, b) ? 0 : DYN_ERING;
 	}
 	if (!AGREE(a->partitions, b->partitions) || !AGREE(a->n, b->n) ||
-	    !AGREE(a->hash, b->hash))
+	    !hashes_agree(a, a_none, b, b_none))
 		return DYN_ERING;
 	*out = a_none ? *b : *a;
 	if (a_none && b_none) {

@@ -335,7 +335,7 @@ START_TEST(a_joiner_says_what_it_expects)
 		int rc;
 	} expect[] = {
 	    {0, 0, 0, 0}, {16, 3, 0, 0}, {32, 0, 0, DYN_ERING}, {0, 2, 0, DYN_ERING},
-	    {0, 0, DYN_HASH_MD5, 0}, /* the ring's is 0: any */
+	    {0, 0, DYN_HASH_MD5, DYN_ERING}, /* the ring's 0 is SHA-256 */
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(expect); i++) {
