@@ -542,8 +542,8 @@ script_skip(struct script *s)
 
 /* An object by its text, made once and kept, so that a test whose allocations
  * fail can send it all the same. */
-static struct dyn_slice
-object_named(const char *text)
+struct dyn_slice
+script_object(const char *text)
 {
 	static struct {
 		char text[120];
@@ -707,7 +707,7 @@ script_get_ack(struct script *s, char from, uint64_t request, int rc, const char
 	union msg m = { .get_ack = { .rc = (uint32_t)rc, .complete = 1 } };
 
 	if (object != NULL)
-		m.get_ack.object = object_named(object);
+		m.get_ack.object = script_object(object);
 	script_frame(s, from, 0, NULL, request, MSG_GET_ACK, &m);
 }
 
@@ -729,7 +729,7 @@ script_peer_put(struct script *s, char from, struct view *v, uint64_t request, c
 {
 	struct buf *name = key_name(key);
 	union msg m = { .put = { .durability = (uint8_t)d, .name = buf_slice(name),
-		.object = object_named(object) } };
+		.object = script_object(object) } };
 
 	if (name != NULL)
 		script_frame(s, from, 7, v, request, MSG_PUT, &m);
@@ -844,7 +844,7 @@ void
 script_row(struct script *s, const char *key, const char *object)
 {
 	struct buf *name = key_name(key);
-	struct dyn_row row = { DYN_SPACE_DATA, buf_slice(name), object_named(object) };
+	struct dyn_row row = { DYN_SPACE_DATA, buf_slice(name), script_object(object) };
 
 	put_row(s->fake, &row);
 	buf_unref(name);

@@ -135,6 +135,8 @@ void script_up(struct script *, char);
 void script_turn(struct script *);              /* batch to storage */
 void script_commit(struct script *, int rc);    /* the oldest batch */
 void script_wait(struct script *, uint64_t ms); /* timers fire on the way */
+/* An object by its text (unit/notation.h), made once and kept. */
+struct dyn_slice script_object(const char *text);
 /* A row in the engine, without the machines. */
 void script_row(struct script *, const char *key, const char *object);
 /* What the engine holds of a key, as versions_text. */
