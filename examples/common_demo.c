@@ -216,6 +216,7 @@ demo_status(struct demo *d, size_t peer, struct dyn_status *out)
 
 	if (demo_ask(d, peer, &request, &answer) != 0)
 		return -1;
+	memset(out, 0, sizeof(*out));
 	rc = answer.rc;
 	if (rc == 0 && answer.value.len == sizeof(*out))
 		memcpy(out, answer.value.data, sizeof(*out));

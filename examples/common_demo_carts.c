@@ -107,7 +107,7 @@ get_cart(struct demo *d, size_t peer, const char *who, unsigned siblings,
 		rc = demo_fail("cart through peer %zu: %s", peer + 1, dyn_strerror(a.rc));
 	else if (a.siblings != siblings || a.count != 1)
 		rc = demo_fail("%u versions, not %u", a.siblings, siblings);
-	else if (a.value.len != strlen(cart) || memcmp(a.value.data, cart, strlen(cart)))
+	else if (a.value.len != strlen(cart) || memcmp(a.value.data, cart, strlen(cart)) != 0)
 		rc = demo_fail(
 		    "the cart is\n%.*s", (int)a.value.len, (char *)a.value.data);
 	else if (who != NULL)

@@ -42,7 +42,7 @@ on_read(void *arg, int rc, dyn_result *result)
 
 	if (rc == 0)
 		v = dyn_result_value(result, 0);
-	if (v.len != strlen(r->value) || memcmp(v.data, r->value, v.len) != 0) {
+	if (v.len != strlen(r->value) || v.len == 0 || memcmp(v.data, r->value, v.len) != 0) {
 		fprintf(stderr, "embed: %s is not %s, code %d\n", r->key, r->value, rc);
 		app->wrong++;
 	}

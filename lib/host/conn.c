@@ -474,6 +474,8 @@ conn_new(struct loop *l, const struct conn_config *config)
 	if (c->config.greet_ms == 0)
 		c->config.greet_ms = GREET_MS;
 	c->fd = -1;
+	if (config->tls != NULL)
+		c->out.copy_max = OUTQ_COPY_TLS;
 	c->frame_max = LIMIT_FRAME_HELLO;
 	c->token = 1 + atomic_fetch_add_explicit(&config->counters->tokens, 1,
 	    memory_order_relaxed);

@@ -236,7 +236,7 @@ carry_out(struct gossip *g, struct effect *e)
 		break;
 	}
 	default:
-		DYN_ASSERT(!"not an effect of gossip");
+		DYN_ASSERT(false); /* not an effect of gossip */
 		break;
 	}
 }

@@ -1,7 +1,6 @@
 /* The queue of what is to be written. */
 #include "host/outq.h"
 
-#define COPY_MAX 1024
 /* A block is one full TLS record. */
 #define BLOCK (16 << 10)
 
@@ -65,7 +64,7 @@ outq_add(struct outq *q, struct buf *b)
 	struct buf *to;
 	int rc;
 
-	if (b->len > COPY_MAX) {
+	if (b->len > (q->copy_max > 0 ? q->copy_max : OUTQ_COPY)) {
 		rc = push(q, b);
 		if (rc != 0)
 			return rc;

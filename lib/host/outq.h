@@ -2,8 +2,9 @@
  * Bytes on their way out: a queue of shared buffers, written many at a time.
  *
  * Small buffers are copied one behind the other into blocks: at their size a
- * copy costs less than an entry of its own in the system call, or than a TLS
- * record of its own.
+ * copy costs less than an entry of its own in the system call (measured up to
+ * about 1 KiB), or than a TLS record of its own (4 us a frame of 1 KiB against
+ * 2; set copy_max for it).
  */
 #ifndef DYN_OUTQ_H
 #define DYN_OUTQ_H
@@ -12,11 +13,15 @@
 
 #include <sys/uio.h>
 
+#define OUTQ_COPY 1024
+#define OUTQ_COPY_TLS (8 << 10)
+
 struct outq {
 	struct buf **ring; /* cap is a power of two */
 	size_t head, count, cap;
 	size_t offset; /* bytes of the first that are gone */
 	size_t bytes;  /* all that waits */
+	size_t copy_max; /* larger buffers go by reference; 0 = OUTQ_COPY */
 	bool open;     /* the last is a block of ours with room left */
 };
 

@@ -178,7 +178,7 @@ carry_out(struct syncer *s, struct effect *e)
 		    (const char *)e->frame->data);
 		break;
 	default:
-		DYN_ASSERT(!"not an effect of sync");
+		DYN_ASSERT(false); /* not an effect of sync */
 		break;
 	}
 }

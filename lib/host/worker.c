@@ -305,7 +305,7 @@ carry_out(struct worker *w, struct effect *e)
 	case FX_FAIL:
 	case FX_ROWS:
 	case FX_SYNCED:
-		DYN_ASSERT(!"not an effect of a worker");
+		DYN_ASSERT(false); /* not an effect of a worker */
 		break;
 	}
 }

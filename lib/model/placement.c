@@ -298,6 +298,7 @@ seat_quotas(struct place *pl, unsigned m, uint64_t total, uint64_t weight)
 		for (unsigned i = 0; i < pl->seats; i++)
 			weight += pl->machine[i] == m ? pl->seat[i].weight : 0;
 	}
+	DYN_ASSERT(weight > 0); /* a machine has a seat, a seat a weight */
 	for (unsigned i = 0; i < pl->seats; i++) {
 		uint64_t exact = total * pl->seat[i].weight;
 
