@@ -306,7 +306,8 @@ decrypt(struct conn *c)
 	if (rc == DYN_ECLOSED)
 		fail_read(c, 0);
 	else if (rc != 0)
-		conn_fail(c, rc, "TLS: %s", rc == DYN_ETLS ? tls_stream_why(c->tls) : dyn_strerror(rc));
+		conn_fail(c, rc, "TLS: %s",
+		    rc == DYN_ETLS ? tls_stream_why(c->tls) : dyn_strerror(rc));
 	return rc == 0 && n > 0;
 }
 
