@@ -71,7 +71,8 @@ START_TEST(random_walk)
 		wall += rng_below(&rng, 50);
 		wall -= rng_below(&rng, 50);
 		if (rng_below(&rng, 3) == 0) {
-			uint64_t stamp = hlc_from_ms(wall + rng_below(&rng, 200)) + rng_below(&rng, 9);
+			uint64_t ms = wall + rng_below(&rng, 200);
+			uint64_t stamp = hlc_from_ms(ms) + rng_below(&rng, 9);
 
 			if (hlc_see(&h, stamp, wall, 100) == 0)
 				last = last > stamp ? last : stamp;

@@ -69,7 +69,8 @@ START_TEST(errors_have_sentences)
 	ck_assert_str_eq(dyn_strerror(0), "success");
 	for (int code = -26; code < 0; code++)
 		ck_assert_str_ne(dyn_strerror(code), dyn_strerror(code + 1));
-	ck_assert_str_eq(dyn_strerror(DYN_EQUORUM), "too few owners reachable; nothing was applied");
+	ck_assert_str_eq(dyn_strerror(DYN_EQUORUM),
+	    "too few owners reachable; nothing was applied");
 	ck_assert_str_eq(dyn_strerror(1), "unknown error");
 	ck_assert_str_eq(dyn_strerror(-27), "unknown error");
 	ck_assert_str_eq(dyn_strerror(INT32_MIN), "unknown error");
@@ -282,14 +283,19 @@ START_TEST(checker_with_bad_arguments)
 	struct dyn_error error;
 	int back = 5;
 
-	ck_assert_int_eq(dyn_merge_check(NULL, NULL, samples[0], samples, 2, &error), DYN_EINVAL);
-	ck_assert_int_eq(dyn_merge_check(letters, NULL, samples[0], NULL, 2, &error), DYN_EINVAL);
-	ck_assert_int_eq(dyn_merge_check(letters, NULL, samples[0], samples, 1, &error), DYN_EINVAL);
+	ck_assert_int_eq(dyn_merge_check(NULL, NULL, samples[0], samples, 2, &error),
+	    DYN_EINVAL);
+	ck_assert_int_eq(dyn_merge_check(letters, NULL, samples[0], NULL, 2, &error),
+	    DYN_EINVAL);
+	ck_assert_int_eq(dyn_merge_check(letters, NULL, samples[0], samples, 1, &error),
+	    DYN_EINVAL);
 	ck_assert_int_eq(error.code, DYN_EINVAL);
-	ck_assert_int_eq(dyn_merge_check(refuses, &back, samples[0], samples, 2, &error), DYN_EMERGE);
+	ck_assert_int_eq(dyn_merge_check(refuses, &back, samples[0], samples, 2, &error),
+	    DYN_EMERGE);
 	ck_assert_ptr_nonnull(strstr(error.text, "returned 5"));
 	back = DYN_ENOMEM;
-	ck_assert_int_eq(dyn_merge_check(refuses, &back, samples[0], samples, 2, &error), DYN_ENOMEM);
+	ck_assert_int_eq(dyn_merge_check(refuses, &back, samples[0], samples, 2, &error),
+	    DYN_ENOMEM);
 }
 END_TEST
 

@@ -186,7 +186,8 @@ print_value(char *out, size_t at, const struct version *v, bool time)
 	out[at++] = ' ';
 	at = print_dot(out, at, v->dot);
 	if (time && v->time != 10)
-		at += (size_t)snprintf(out + at, TEXT_MAX - at, "@%llu", (unsigned long long)v->time);
+		at += (size_t)snprintf(out + at, TEXT_MAX - at, "@%llu",
+		    (unsigned long long)v->time);
 	return at + (size_t)snprintf(out + at, TEXT_MAX - at, "%c%.*s", mark, (int)v->value.len,
 	    v->value.len > 0 ? (const char *)v->value.data : "");
 }
