@@ -3,8 +3,8 @@
  *
  * Small buffers are copied one behind the other into blocks: at their size a
  * copy costs less than an entry of its own in the system call (measured up to
- * about 1 KiB), or than a TLS record of its own (4 us a frame of 1 KiB against
- * 2; set copy_max for it).
+ * about 1 KiB), or than a TLS record of its own: a round trip of 1 KiB takes
+ * 4.3 us of CPU with a record a frame, 2.3 us with shared ones.
  */
 #ifndef DYN_OUTQ_H
 #define DYN_OUTQ_H

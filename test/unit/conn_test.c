@@ -473,6 +473,57 @@ START_TEST(names_that_do_not_exist)
 }
 END_TEST
 
+START_TEST(listening_on_names_and_numbers)
+{
+	static const char *const good[] = { "127.0.0.1:0", "localhost:0", "[::1]:0", "0.0.0.0:0" };
+	char address[DYN_ADDRESS_MAX], host[DYN_ADDRESS_MAX];
+	struct end *y;
+	unsigned port;
+
+	begin();
+	side_listen(&a, good[_i]);
+	for (size_t i = 0; i < ARRAY_LEN(sides); i++)
+		side_start(sides[i]);
+	/* The host as it was given, the port filled in. */
+	ck_assert_int_eq(strncmp(a.bound, good[_i], strlen(good[_i]) - 1), 0);
+	ck_assert_int_eq(address_split(a.bound, host, &port), 0);
+	ck_assert_uint_gt(port, 0);
+	address_join(address, _i == 3 ? "127.0.0.1" : host, port);
+	y = side_dial(&b, address, NULL);
+	TEST_WAIT(atomic_load(&y->opened) == 1, 3000);
+	finish();
+}
+END_TEST
+
+START_TEST(listening_where_one_cannot)
+{
+	struct {
+		const char *address;
+		int rc;
+	} bad[] = { { "192.0.2.7:0", DYN_EADDRESS }, { "127.0.0.1", DYN_EINVAL },
+		{ "127.0.0.1:x", DYN_EINVAL }, { ":1", DYN_EINVAL },
+		{ "no-such-host.invalid:0", DYN_EADDRESS }, { NULL, DYN_EADDRESS } };
+	char bound[DYN_ADDRESS_MAX], taken[DYN_ADDRESS_MAX];
+	struct listener *l;
+	struct dyn_error error;
+	int fd;
+
+	begin();
+	fd = raw_listen(taken);
+	bad[ARRAY_LEN(bad) - 1].address = taken;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		error.code = 0;
+		ck_assert_int_eq(listener_open(&l, &a.loop, &a.config, bad[i].address, NULL, NULL,
+		    bound, &error), bad[i].rc);
+		ck_assert_ptr_null(l);
+		ck_assert_int_eq(error.code, bad[i].rc);
+		ck_assert_msg(strstr(error.text, bad[i].address) != NULL, "%s", error.text);
+	}
+	close(fd);
+	finish();
+}
+END_TEST
+
 START_TEST(refusal_is_told)
 {
 	struct end asks = { .to_send = 5, .tag = 1 };
@@ -834,6 +885,8 @@ suite(void)
 	tcase_add_test(d, dial_to_nonsense);
 	tcase_add_test(d, names_are_resolved);
 	tcase_add_test(d, names_that_do_not_exist);
+	tcase_add_loop_test(d, listening_on_names_and_numbers, 0, 4);
+	tcase_add_test(d, listening_where_one_cannot);
 	tcase_add_test(d, refusal_is_told);
 	tcase_add_loop_test(d, odd_acceptors, 0, (int)ARRAY_LEN(answers));
 	suite_add_tcase(s, d);
