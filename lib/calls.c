@@ -329,7 +329,6 @@ call_async(dyn_bucket *b, const struct call_args *a, dyn_done *done, void *arg)
 int
 call_wait(dyn_bucket *b, const struct call_args *a, dyn_result **out)
 {
-	dyn_result *result;
 	struct call *c;
 	int rc;
 
@@ -345,12 +344,8 @@ call_wait(dyn_bucket *b, const struct call_args *a, dyn_result **out)
 	while (sem_wait(&c->ended) != 0)
 		continue; /* a signal of the application's */
 	sem_destroy(&c->ended);
-	rc = make_result(c, &result);
+	rc = out != NULL ? make_result(c, out) : c->op->rc;
 	call_free(c);
-	if (out != NULL)
-		*out = result;
-	else
-		dyn_result_free(result);
 	return rc;
 }
 

@@ -154,6 +154,13 @@ fill_put(dyn_result *r, const struct result_source *s)
 	return rc;
 }
 
+/* The write is done, only its result is lost: that is not "not applied". */
+static int
+result_lost(const struct op *op, int rc)
+{
+	return op->kind == OP_GET ? rc : DYN_EUNKNOWN;
+}
+
 int
 result_make(dyn_result **out, const struct result_source *s)
 {
@@ -168,7 +175,7 @@ result_make(dyn_result **out, const struct result_source *s)
 		return op->rc;
 	r = mem_zalloc(sizeof(*r));
 	if (r == NULL)
-		return DYN_ENOMEM;
+		return result_lost(op, DYN_ENOMEM);
 	memcpy(key.b, op->name->data, sizeof(key.b));
 	r->receipt = op->receipt;
 	rc = context_new(&r->context, load_be64(s->node->ring.ring_id.bytes), &key,
@@ -177,8 +184,7 @@ result_make(dyn_result **out, const struct result_source *s)
 		rc = op->kind == OP_GET ? fill_get(r, s) : fill_put(r, s);
 	if (rc != 0) {
 		dyn_result_free(r);
-		/* The write is done, only its result is lost. */
-		return op->kind == OP_GET ? rc : DYN_EUNKNOWN;
+		return result_lost(op, rc);
 	}
 	*out = r;
 	return op->rc;

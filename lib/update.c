@@ -10,6 +10,35 @@
 
 enum step { STEP_END, STEP_WRITE, STEP_DELETE };
 
+/* The deadline is one for both halves. */
+struct halves {
+	struct dyn_call call;
+	uint64_t until;
+};
+
+static void
+first_half(struct halves *h, const dyn_bucket *b, const struct dyn_call *call)
+{
+	static const struct dyn_call none;
+
+	h->call = call != NULL ? *call : none;
+	if (h->call.timeout_ms == 0)
+		h->call.timeout_ms = b->o.timeout_ms;
+	h->until = clock_now() + h->call.timeout_ms * NS_PER_MS;
+}
+
+/* What is left for the write.  DYN_ETIMEOUT: nothing. */
+static int
+second_half(struct halves *h)
+{
+	uint64_t now = clock_now();
+
+	if (now >= h->until)
+		return DYN_ETIMEOUT;
+	h->call.timeout_ms = (unsigned)MAX((h->until - now) / NS_PER_MS, 1);
+	return 0;
+}
+
 /* What to do after the read; rc in *rc for STEP_END. */
 static enum step
 decide(const dyn_result *found, struct dyn_slice key, dyn_change *change, void *arg,
@@ -53,16 +82,18 @@ int
 dyn_update(dyn_bucket *b, struct dyn_slice key, dyn_change *change, void *arg,
     const struct dyn_call *call, dyn_result **out)
 {
-	struct call_args a = { .kind = OP_GET, .key = key, .call = call };
 	struct dyn_buffer written = { NULL, 0, 0 };
 	dyn_result *found = NULL, *made = NULL;
+	struct halves h;
+	struct call_args a = { .kind = OP_GET, .key = key, .call = &h.call };
 	enum step step;
 	int rc;
 
 	if (out != NULL)
 		*out = NULL;
-	if (change == NULL)
+	if (b == NULL || change == NULL)
 		return DYN_EINVAL;
+	first_half(&h, b, call);
 	rc = call_wait(b, &a, &found);
 	if (rc != 0) {
 		dyn_result_free(found);
@@ -75,6 +106,8 @@ dyn_update(dyn_bucket *b, struct dyn_slice key, dyn_change *change, void *arg,
 	if (step == STEP_DELETE)
 		a.value = slice(NULL, 0);
 	if (step != STEP_END)
+		rc = second_half(&h);
+	if (step != STEP_END && rc == 0)
 		rc = call_wait(b, &a, &made);
 	if (step == STEP_END && rc == 0) {
 		made = found;
@@ -97,7 +130,7 @@ struct update {
 	struct dyn_bucket bucket; /* a copy: node, name, options */
 	unsigned char key[DYN_KEY_MAX];
 	size_t key_len;
-	struct dyn_call call;
+	struct halves halves;
 	dyn_change *change;
 	void *change_arg;
 	dyn_done *done;
@@ -133,7 +166,7 @@ static void
 update_read(void *arg, int rc, dyn_result *found)
 {
 	struct update *u = arg;
-	struct call_args a = { .key = slice(u->key, u->key_len), .call = &u->call };
+	struct call_args a = { .key = slice(u->key, u->key_len), .call = &u->halves.call };
 	enum step step;
 
 	if (rc != 0) {
@@ -153,7 +186,10 @@ update_read(void *arg, int rc, dyn_result *found)
 	a.context = dyn_result_context(found);
 	if (step == STEP_WRITE)
 		a.value = slice(u->written.data, u->written.len);
-	rc = call_async(&u->bucket, &a, step == STEP_WRITE ? update_wrote : update_deleted, u);
+	rc = second_half(&u->halves);
+	if (rc == 0)
+		rc = call_async(&u->bucket, &a,
+		    step == STEP_WRITE ? update_wrote : update_deleted, u);
 	dyn_result_free(found);
 	if (rc != 0)
 		update_end(u, rc, NULL);
@@ -163,7 +199,7 @@ int
 dyn_update_async(dyn_bucket *b, struct dyn_slice key, dyn_change *change, void *change_arg,
     const struct dyn_call *call, dyn_done *done, void *arg)
 {
-	struct call_args a = { .kind = OP_GET, .key = key, .call = call };
+	struct call_args a = { .kind = OP_GET, .key = key };
 	struct update *u;
 	int rc;
 
@@ -180,8 +216,8 @@ dyn_update_async(dyn_bucket *b, struct dyn_slice key, dyn_change *change, void *
 	u->bucket = *b;
 	memcpy(u->key, key.data, key.len);
 	u->key_len = key.len;
-	if (call != NULL)
-		u->call = *call;
+	first_half(&u->halves, b, call);
+	a.call = &u->halves.call;
 	u->change = change;
 	u->change_arg = change_arg;
 	u->done = done;
