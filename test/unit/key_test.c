@@ -124,6 +124,7 @@ START_TEST(only_the_right_hash_is_genuine)
 
 	ck_assert(name_genuine(DYN_HASH_SHA256, bytes(name)));
 	ck_assert(!name_genuine(DYN_HASH_MD5, bytes(name)));
+	ck_assert(!name_genuine(DYN_HASH_SHA256, slice(name->data, KEY_NAME_MIN - 1)));
 	for (size_t i = 0; i < name->len; i++) {
 		name->data[i] ^= 1;
 		ck_assert(!name_genuine(DYN_HASH_SHA256, bytes(name)));

@@ -228,6 +228,22 @@ refuses(void *arg, struct dyn_slice key, const struct dyn_slice *values, size_t 
 	return *(int *)arg;
 }
 
+/* Gives up when there are more than two. */
+static int
+not_three(void *arg, struct dyn_slice key, const struct dyn_slice *values, size_t count,
+    struct dyn_buffer *out)
+{
+	return count > 2 ? -1 : letters(arg, key, values, count, out);
+}
+
+/* Gives up on what was merged before. */
+static int
+not_again(void *arg, struct dyn_slice key, const struct dyn_slice *values, size_t count,
+    struct dyn_buffer *out)
+{
+	return values[0].len > 1 ? -1 : letters(arg, key, values, count, out);
+}
+
 static const struct {
 	dyn_merge *merge;
 	const char *samples[4];
@@ -241,6 +257,8 @@ static const struct {
 	{ mean, { "8", "4", "2", "1" }, "not idempotent" },
 	{ game, { "0", "1", "2", "0" }, "not associative" },
 	{ two_only, { "a", "b", "c", "d" }, "merged at once differ" },
+	{ not_three, { "a", "b", "c", "d" }, "returned -1" },
+	{ not_again, { "a", "b", "c", "d" }, "returned -1" },
 };
 
 START_TEST(laws)

@@ -471,8 +471,12 @@ START_TEST(too_large_is_refused)
 	struct buf *out;
 	struct dot dot;
 
+	struct object o;
+
 	ck_assert_int_eq(object_put(slice(NULL, 0), &m, &out, &dot), DYN_ETOOBIG);
 	ck_assert_ptr_null(out);
+	/* refused by the length alone */
+	ck_assert_int_eq(object_decode(&o, slice("", LIMIT_OBJECT + 1)), DYN_ETOOBIG);
 }
 END_TEST
 
