@@ -59,8 +59,8 @@ begin(EVP_PKEY *key, const char *name, long from, long to)
 	ASN1_INTEGER_set(X509_get_serialNumber(c), serial++);
 	X509_gmtime_adj(X509_getm_notBefore(c), from);
 	X509_gmtime_adj(X509_getm_notAfter(c), to);
-	X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)name, -1,
-	    -1, 0);
+	X509_NAME_add_entry_by_txt(
+	    subject, "CN", MBSTRING_UTF8, (const unsigned char *)name, -1, -1, 0);
 	X509_set_pubkey(c, key);
 	return c;
 }
@@ -95,8 +95,8 @@ certs_authority(const char *folder, const char *name)
 }
 
 void
-certs_issue(const char *folder, const char *authority, const char *name, const char *names,
-    int days)
+certs_issue(const char *folder, const char *authority, const char *name,
+    const char *names, int days)
 {
 	EVP_PKEY *key = EVP_EC_gen("P-256"), *ca_key;
 	X509 *c, *ca;
@@ -125,8 +125,10 @@ certs_lock_key(const char *folder, const char *name)
 
 	load(folder, name, &cert, &key);
 	f = file(folder, name, "key", "w");
-	ck_assert_int_eq(PEM_write_PrivateKey(f, key, EVP_aes_128_cbc(),
-	    (const unsigned char *)phrase, (int)sizeof(phrase) - 1, NULL, NULL), 1);
+	ck_assert_int_eq(
+	    PEM_write_PrivateKey(f, key, EVP_aes_128_cbc(), (const unsigned char *)phrase,
+		(int)sizeof(phrase) - 1, NULL, NULL),
+	    1);
 	fclose(f);
 	X509_free(cert);
 	EVP_PKEY_free(key);

@@ -30,7 +30,7 @@ visit_run(struct letter *letter)
 void
 net_inside(struct loop *l, void (*f)(void *), void *arg)
 {
-	struct visit v = { .letter.run = visit_run, .f = f, .arg = arg };
+	struct visit v = {.letter.run = visit_run, .f = f, .arg = arg};
 
 	if (loop_owned(l)) {
 		f(arg);
@@ -88,10 +88,12 @@ net_frame(uint64_t tag, uint64_t number, size_t body)
 struct buf *
 net_hello(uint32_t magic, unsigned version_min, unsigned version_max)
 {
-	union msg m = { .hello = { .magic = magic, .version_min = (uint16_t)version_min,
-	    .version_max = (uint16_t)version_max, .role = DYN_CLIENT,
-	    .ring = slice("test", 4) } };
-	struct frame head = { .version = WIRE_VERSION };
+	union msg m = {.hello = {.magic = magic,
+			   .version_min = (uint16_t)version_min,
+			   .version_max = (uint16_t)version_max,
+			   .role = DYN_CLIENT,
+			   .ring = slice("test", 4)}};
+	struct frame head = {.version = WIRE_VERSION};
 	struct buf *b;
 
 	ck_assert_int_eq(msg_encode(&b, &head, MSG_HELLO, &m), 0);
@@ -101,9 +103,10 @@ net_hello(uint32_t magic, unsigned version_min, unsigned version_max)
 struct buf *
 net_welcome(int code, unsigned version)
 {
-	union msg m = { .welcome = { .rc = (uint32_t)code, .version = (uint16_t)version,
-	    .text = slice("come in", 7) } };
-	struct frame head = { .version = WIRE_VERSION };
+	union msg m = {.welcome = {.rc = (uint32_t)code,
+			   .version = (uint16_t)version,
+			   .text = slice("come in", 7)}};
+	struct frame head = {.version = WIRE_VERSION};
 	struct buf *b;
 
 	ck_assert_int_eq(msg_encode(&b, &head, MSG_WELCOME, &m), 0);
@@ -198,7 +201,7 @@ on_closed(void *arg, struct conn *c, int rc, const char *why, bool refused)
 	atomic_fetch_add(&e->closed, 1);
 }
 
-static const struct conn_events events = { on_opened, on_frame, on_closed };
+static const struct conn_events events = {on_opened, on_frame, on_closed};
 
 static void
 pump(struct end *e)
@@ -222,7 +225,8 @@ pump(struct end *e)
 	}
 	/* Nobody says when a queue has room again: ask, soon. */
 	if (e->sent < e->to_send)
-		loop_wake_at(&e->side->loop, e->side->loop.now + (rc != 0 ? 200 * NS_PER_US : 0));
+		loop_wake_at(
+		    &e->side->loop, e->side->loop.now + (rc != 0 ? 200 * NS_PER_US : 0));
 }
 
 static void
@@ -257,7 +261,8 @@ new_end(struct side *s, const struct end *as)
 }
 
 static void
-greet(void *arg, struct conn *c, const struct msg_hello *hello, struct conn_admission *out)
+greet(
+    void *arg, struct conn *c, const struct msg_hello *hello, struct conn_admission *out)
 {
 	struct side *s = arg, *to = s;
 
@@ -308,16 +313,19 @@ side_init(struct side *s, const char *name)
 	memset(s, 0, sizeof(*s));
 	pthread_mutex_init(&s->log_lock, NULL);
 	ck_assert_int_eq(loop_init(&s->loop, name, turn, s), 0);
-	s->config = (struct conn_config){ .frame_max = 4 << 20, .out_max = 8 << 20,
-		.log = log_line, .log_arg = s, .counters = &s->counters };
+	s->config = (struct conn_config){.frame_max = 4 << 20,
+	    .out_max = 8 << 20,
+	    .log = log_line,
+	    .log_arg = s,
+	    .counters = &s->counters};
 }
 
 void
 side_listen(struct side *s, const char *address)
 {
-	struct dyn_error error = { 0, "" };
-	int rc = listener_open(&s->listener, &s->loop, &s->config, address, greet, s, s->bound,
-	    &error);
+	struct dyn_error error = {0, ""};
+	int rc = listener_open(
+	    &s->listener, &s->loop, &s->config, address, greet, s, s->bound, &error);
 
 	ck_assert_msg(rc == 0, "%s", error.text);
 }
@@ -345,7 +353,8 @@ dial_inside(void *arg)
 	struct end *e = new_end(s, d->as);
 
 	d->end = e;
-	d->rc = conn_dial(&e->conn, &s->loop, &s->config, d->address, d->hello, &events, e);
+	d->rc =
+	    conn_dial(&e->conn, &s->loop, &s->config, d->address, d->hello, &events, e);
 	if (d->rc != 0) /* the end was never there */
 		atomic_fetch_sub(&s->count, 1);
 }
@@ -354,7 +363,7 @@ int
 side_dial_as(struct side *s, const char *address, const struct end *as,
     const struct msg_hello *hello, struct end **out)
 {
-	struct dialling d = { s, address, as, hello, NULL, 0 };
+	struct dialling d = {s, address, as, hello, NULL, 0};
 
 	net_inside(&s->loop, dial_inside, &d);
 	*out = d.rc == 0 ? d.end : NULL;
@@ -364,7 +373,7 @@ side_dial_as(struct side *s, const char *address, const struct end *as,
 struct end *
 side_dial(struct side *s, const char *address, const struct end *as)
 {
-	struct msg_hello hello = { .role = DYN_CLIENT, .ring = slice("test", 4) };
+	struct msg_hello hello = {.role = DYN_CLIENT, .ring = slice("test", 4)};
 	struct end *e;
 
 	ck_assert_int_eq(side_dial_as(s, address, as, &hello, &e), 0);
@@ -389,7 +398,7 @@ close_inside(void *arg)
 void
 side_close(struct side *s, struct end *e, bool linger)
 {
-	struct closing c = { s, e, linger };
+	struct closing c = {s, e, linger};
 
 	net_inside(&s->loop, close_inside, &c);
 }
@@ -516,7 +525,7 @@ raw_read(int fd, void *to, size_t len)
 bool
 raw_ends(int fd, int timeout_ms)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct pollfd p = {.fd = fd, .events = POLLIN};
 	uint64_t until = test_now() + (uint64_t)timeout_ms * NS_PER_MS;
 	char dump[4096];
 

@@ -28,8 +28,8 @@ parse_port(const char *text, unsigned *port)
 static bool
 name_char(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	    c == '-' || c == '.' || c == '_';
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
 }
 
 /* What may stand between brackets: numeric IPv6, with a zone perhaps. */
@@ -85,8 +85,9 @@ bool
 address_numeric(const char *host, unsigned port, struct address *out)
 {
 	char service[16];
-	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
-		.ai_socktype = SOCK_STREAM }, *found;
+	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
+			    .ai_socktype = SOCK_STREAM},
+			*found;
 
 	snprintf(service, sizeof(service), "%u", port);
 	/* Numeric only: neither a file nor the network is asked. */
@@ -117,7 +118,8 @@ address_is_loopback(const char *address)
 
 		return ntohl(in->sin_addr.s_addr) >> 24 == 127;
 	}
-	return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)&a.storage)->sin6_addr);
+	return IN6_IS_ADDR_LOOPBACK(
+	    &((const struct sockaddr_in6 *)&a.storage)->sin6_addr);
 }
 
 void
@@ -126,10 +128,11 @@ address_format(const struct address *a, char out[DYN_ADDRESS_MAX])
 	char host[INET6_ADDRSTRLEN] = "?";
 
 	if (a->storage.ss_family == AF_INET)
-		inet_ntop(AF_INET, &((const struct sockaddr_in *)&a->storage)->sin_addr, host,
-		    sizeof(host));
+		inet_ntop(AF_INET, &((const struct sockaddr_in *)&a->storage)->sin_addr,
+		    host, sizeof(host));
 	else if (a->storage.ss_family == AF_INET6)
-		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)&a->storage)->sin6_addr, host,
+		inet_ntop(AF_INET6,
+		    &((const struct sockaddr_in6 *)&a->storage)->sin6_addr, host,
 		    sizeof(host));
 	address_join(out, host, address_port(a));
 }

@@ -15,7 +15,8 @@ struct address {
 
 /* Cut in two; port 0..65535, host of a name's letters or a numeric address
  * (without brackets).  DYN_EINVAL. */
-int address_split(const char *address, char host[DYN_ADDRESS_MAX], unsigned *port) DYN_CHECK;
+int address_split(
+    const char *address, char host[DYN_ADDRESS_MAX], unsigned *port) DYN_CHECK;
 /* "host:port", with brackets where the host has colons. */
 void address_join(char out[DYN_ADDRESS_MAX], const char *host, unsigned port);
 bool address_is_loopback(const char *address); /* by its text: 127/8, ::1, localhost */

@@ -38,7 +38,7 @@ conn_token(const struct conn *c)
 static void
 free_events(struct conn *c)
 {
-	struct event **all[] = { &c->read_event, &c->write_event, &c->timer_event };
+	struct event **all[] = {&c->read_event, &c->write_event, &c->timer_event};
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
 		if (*all[i] != NULL)
@@ -91,10 +91,10 @@ log_closed(const struct conn *c)
 
 	if (c->config.log == NULL || (!bad && c->events != NULL))
 		return;
-	snprintf(line, sizeof(line), "connection %s %s closed: %s", c->accepted ? "from" : "to",
-	    c->peer, c->why);
-	c->config.log(c->config.log_arg, c->rc == DYN_ECLOSED ? DYN_LOG_DEBUG : DYN_LOG_WARNING,
-	    line);
+	snprintf(line, sizeof(line), "connection %s %s closed: %s",
+	    c->accepted ? "from" : "to", c->peer, c->why);
+	c->config.log(c->config.log_arg,
+	    c->rc == DYN_ECLOSED ? DYN_LOG_DEBUG : DYN_LOG_WARNING, line);
 }
 
 /* Gone from now on; the owner hears of it at the end of the turn. */
@@ -146,8 +146,8 @@ conn_close(struct conn *c, int rc, const char *why, bool linger)
 	 * the greeting nothing that is queued may be sent. */
 	if (linger && !c->loop->running)
 		conn_flush(c);
-	if (!linger || !c->loop->running || !(c->state == OPEN ||
-	    (c->state == GREETING && c->accepted))) {
+	if (!linger || !c->loop->running ||
+	    !(c->state == OPEN || (c->state == GREETING && c->accepted))) {
 		conn_fail(c, rc, "%s", why);
 		return;
 	}
@@ -259,7 +259,8 @@ pull_plain(struct conn *c)
 	size_t room, n;
 	int rc;
 
-	rc = inq_space(&c->in, c->loop->scratch[0], LOOP_SCRATCH, c->frame_max, &at, &room);
+	rc = inq_space(
+	    &c->in, c->loop->scratch[0], LOOP_SCRATCH, c->frame_max, &at, &room);
 	if (rc != 0) {
 		conn_fail(c, rc, "%s", dyn_strerror(rc));
 		return;
@@ -293,7 +294,8 @@ decrypt(struct conn *c)
 	size_t room, n = 1;
 	int rc;
 
-	rc = inq_space(&c->in, c->loop->scratch[1], LOOP_SCRATCH, c->frame_max, &at, &room);
+	rc = inq_space(
+	    &c->in, c->loop->scratch[1], LOOP_SCRATCH, c->frame_max, &at, &room);
 	for (; rc == 0 && room > 0; at += n, room -= n) {
 		rc = tls_stream_read(c->tls, at, room, &n);
 		if (rc != 0 || n == 0)
@@ -392,7 +394,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 void
 conn_set_timer(struct conn *c, unsigned ms)
 {
-	struct timeval tv = { ms / 1000, (suseconds_t)(ms % 1000 * 1000) };
+	struct timeval tv = {ms / 1000, (suseconds_t)(ms % 1000 * 1000)};
 
 	if (c->state == CLOSED)
 		return;
@@ -410,7 +412,8 @@ static int
 make_events(struct conn *c)
 {
 	c->read_event = event_new(c->loop->base, c->fd, EV_READ | EV_PERSIST, on_read, c);
-	c->write_event = event_new(c->loop->base, c->fd, EV_WRITE | EV_PERSIST, on_write, c);
+	c->write_event =
+	    event_new(c->loop->base, c->fd, EV_WRITE | EV_PERSIST, on_write, c);
 	return c->read_event != NULL && c->write_event != NULL ? 0 : DYN_ENOMEM;
 }
 
@@ -478,8 +481,8 @@ conn_new(struct loop *l, const struct conn_config *config)
 	if (config->tls != NULL)
 		c->out.copy_max = OUTQ_COPY_TLS;
 	c->frame_max = LIMIT_FRAME_HELLO;
-	c->token = 1 + atomic_fetch_add_explicit(&config->counters->tokens, 1,
-	    memory_order_relaxed);
+	c->token = 1 + atomic_fetch_add_explicit(
+			   &config->counters->tokens, 1, memory_order_relaxed);
 	return c;
 }
 

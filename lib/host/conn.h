@@ -78,8 +78,9 @@ struct conn_events {
  * `opened` are queued.  hello's slices are copied; its magic and versions are
  * filled in.
  * DYN_EINVAL (address), DYN_ENOMEM; all else comes through events.closed. */
-int conn_dial(struct conn **out, struct loop *, const struct conn_config *, const char *address,
-    const struct msg_hello *, const struct conn_events *, void *arg) DYN_CHECK;
+int conn_dial(struct conn **out, struct loop *, const struct conn_config *,
+    const char *address, const struct msg_hello *, const struct conn_events *,
+    void *arg) DYN_CHECK;
 
 /* What an acceptor decides about a HELLO; starts zeroed but for version. */
 struct conn_admission {
@@ -93,8 +94,8 @@ struct conn_admission {
 /* Admitted (rc 0): events.opened follows, then events.closed; events.closed
  * alone if it breaks first.  Refused: nothing follows. */
 struct listener;
-typedef void listener_greet(void *arg, struct conn *, const struct msg_hello *,
-    struct conn_admission *out);
+typedef void listener_greet(
+    void *arg, struct conn *, const struct msg_hello *, struct conn_admission *out);
 /* Listen on "host:port"; accepted connections are greeted on this loop.
  * bound: the address with the port filled in.
  * DYN_EADDRESS, DYN_EINVAL, DYN_ENOMEM. */

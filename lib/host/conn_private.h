@@ -56,8 +56,8 @@ struct conn {
 	struct tls_stream *tls;
 	struct inq in;
 	struct outq out, wire;
-	struct buf *hello; /* to be sent when connected */
-	size_t frame_max;  /* now */
+	struct buf *hello;              /* to be sent when connected */
+	size_t frame_max;               /* now */
 	unsigned frames_in, frames_out; /* not yet added to the counters */
 
 	uint64_t token;

@@ -40,22 +40,24 @@ socket_prepare(int fd, int socket_buffer)
 	static const struct {
 		int level, name, value;
 	} options[] = {
-		{ IPPROTO_TCP, TCP_NODELAY, 1 },
-		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
-		/* Idle and the other side gone: noticed after a minute. */
-		{ IPPROTO_TCP, TCP_KEEPIDLE, 30 },
-		{ IPPROTO_TCP, TCP_KEEPINTVL, 10 },
-		{ IPPROTO_TCP, TCP_KEEPCNT, 3 },
-		/* Bytes that nobody acknowledges: half a minute. */
-		{ IPPROTO_TCP, TCP_USER_TIMEOUT, 30000 },
+	    {IPPROTO_TCP, TCP_NODELAY, 1},
+	    {SOL_SOCKET, SO_KEEPALIVE, 1},
+	    /* Idle and the other side gone: noticed after a minute. */
+	    {IPPROTO_TCP, TCP_KEEPIDLE, 30},
+	    {IPPROTO_TCP, TCP_KEEPINTVL, 10},
+	    {IPPROTO_TCP, TCP_KEEPCNT, 3},
+	    /* Bytes that nobody acknowledges: half a minute. */
+	    {IPPROTO_TCP, TCP_USER_TIMEOUT, 30000},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(options); i++)
 		setsockopt(fd, options[i].level, options[i].name, &options[i].value,
 		    sizeof(options[i].value));
 	if (socket_buffer > 0) {
-		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &socket_buffer, sizeof(socket_buffer));
-		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &socket_buffer, sizeof(socket_buffer));
+		setsockopt(
+		    fd, SOL_SOCKET, SO_SNDBUF, &socket_buffer, sizeof(socket_buffer));
+		setsockopt(
+		    fd, SOL_SOCKET, SO_RCVBUF, &socket_buffer, sizeof(socket_buffer));
 	}
 }
 
@@ -150,7 +152,7 @@ wait_connected(struct dial *d)
 {
 	uint64_t left = d->until > d->loop->now ? d->until - d->loop->now : 0;
 	uint64_t us = left / NS_PER_US / (d->count - d->next + 1);
-	struct timeval tv = { (time_t)(us / 1000000), (suseconds_t)(us % 1000000) };
+	struct timeval tv = {(time_t)(us / 1000000), (suseconds_t)(us % 1000000)};
 
 	d->event = event_new(d->loop->base, d->fd, EV_WRITE, on_connect, d);
 	if (d->event == NULL || event_add(d->event, &tv) != 0)
@@ -169,7 +171,8 @@ try_next(struct dial *d)
 		return;
 	}
 	a = &d->list[d->next++];
-	d->fd = socket(a->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	d->fd =
+	    socket(a->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	err = d->fd < 0 ? errno : 0;
 	if (err == 0) {
 		socket_prepare(d->fd, d->socket_buffer);

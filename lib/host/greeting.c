@@ -12,8 +12,8 @@
 int
 greeting_hello(struct conn *c, const struct msg_hello *hello)
 {
-	union msg m = { .hello = *hello };
-	struct frame head = { .version = WIRE_VERSION };
+	union msg m = {.hello = *hello};
+	struct frame head = {.version = WIRE_VERSION};
 
 	m.hello.magic = HELLO_MAGIC;
 	m.hello.version_min = WIRE_VERSION_MIN;
@@ -41,8 +41,8 @@ send_frame(struct conn *c, struct buf *frame)
 static int
 send_welcome(struct conn *c, const struct msg_welcome *welcome, uint64_t request)
 {
-	union msg m = { .welcome = *welcome };
-	struct frame head = { .version = WIRE_VERSION, .request = request };
+	union msg m = {.welcome = *welcome};
+	struct frame head = {.version = WIRE_VERSION, .request = request};
 	struct buf *frame;
 	int rc;
 
@@ -86,8 +86,9 @@ take_welcome(struct conn *c, const struct frame *f)
 		return;
 	}
 	if (w->rc != 0) {
-		conn_fail(c, msg_rc(w->rc) < 0 ? msg_rc(w->rc) : DYN_EPROTO, "refused: %.*s",
-		    (int)w->text.len, w->text.len > 0 ? (const char *)w->text.data : "");
+		conn_fail(c, msg_rc(w->rc) < 0 ? msg_rc(w->rc) : DYN_EPROTO,
+		    "refused: %.*s", (int)w->text.len,
+		    w->text.len > 0 ? (const char *)w->text.data : "");
 		return;
 	}
 	if (w->version < WIRE_VERSION_MIN || w->version > WIRE_VERSION) {
@@ -157,7 +158,7 @@ admit(struct conn *c, const struct conn_admission *a)
 static void
 take_hello(struct conn *c, const struct frame *f)
 {
-	struct conn_admission a = { .welcome.rc = 0 };
+	struct conn_admission a = {.welcome.rc = 0};
 	char why[sizeof(c->why)];
 	union msg m;
 	int rc;

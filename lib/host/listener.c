@@ -51,7 +51,7 @@ log_line(const struct listener *l, const char *what, const char *why)
 static void
 back_off(struct listener *l, const char *why)
 {
-	struct timeval tv = { 0, RETRY_MS * 1000 };
+	struct timeval tv = {0, RETRY_MS * 1000};
 
 	log_line(l, "cannot accept a connection", why);
 	if (event_add(l->retry, &tv) == 0)
@@ -73,13 +73,14 @@ on_retry(evutil_socket_t fd, short what, void *arg)
 static bool
 accept_one(struct listener *l)
 {
-	struct address from = { .len = sizeof(from.storage) };
+	struct address from = {.len = sizeof(from.storage)};
 	struct list *oldest = l->greeter.conns.next;
 	int fd, rc;
 
 	fd = accept4(l->fd, (struct sockaddr *)&from.storage, &from.len,
 	    SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS))
+	if (fd < 0 &&
+	    (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS))
 		back_off(l, strerror(errno));
 	/* Any other error is that of a connection that broke in the queue. */
 	if (fd < 0)
@@ -129,19 +130,21 @@ static int
 open_socket(struct listener *l, const char *address, char bound[DYN_ADDRESS_MAX],
     struct dyn_error *error)
 {
-	struct addrinfo hints = { .ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM }, *found;
-	struct address at = { .len = sizeof(at.storage) };
+	struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM},
+			*found;
+	struct address at = {.len = sizeof(at.storage)};
 	char host[DYN_ADDRESS_MAX], service[16];
 	unsigned port;
 	int err;
 
 	if (address_split(address, host, &port) != 0)
-		return error_set(error, DYN_EINVAL, "listen: \"%s\" is not host:port", address);
+		return error_set(
+		    error, DYN_EINVAL, "listen: \"%s\" is not host:port", address);
 	snprintf(service, sizeof(service), "%u", port);
 	err = getaddrinfo(host, service, &hints, &found);
 	if (err != 0)
-		return error_set(error, DYN_EADDRESS, "listen %s: %s", address,
-		    gai_strerror(err));
+		return error_set(
+		    error, DYN_EADDRESS, "listen %s: %s", address, gai_strerror(err));
 	err = EADDRNOTAVAIL;
 	for (struct addrinfo *a = found; a != NULL && l->fd < 0; a = a->ai_next)
 		err = listen_on(l, a);
@@ -149,7 +152,8 @@ open_socket(struct listener *l, const char *address, char bound[DYN_ADDRESS_MAX]
 	if (err == 0 && getsockname(l->fd, (struct sockaddr *)&at.storage, &at.len) != 0)
 		err = errno;
 	if (err != 0)
-		return error_set(error, DYN_EADDRESS, "listen %s: %s", address, strerror(err));
+		return error_set(
+		    error, DYN_EADDRESS, "listen %s: %s", address, strerror(err));
 	address_join(bound, host, address_port(&at));
 	return 0;
 }
@@ -176,9 +180,11 @@ listener_open(struct listener **out, struct loop *loop, const struct conn_config
 	list_init(&l->greeter.conns);
 	rc = open_socket(l, address, bound, error);
 	if (rc == 0) {
-		l->event = event_new(loop->base, l->fd, EV_READ | EV_PERSIST, on_connection, l);
+		l->event =
+		    event_new(loop->base, l->fd, EV_READ | EV_PERSIST, on_connection, l);
 		l->retry = evtimer_new(loop->base, on_retry, l);
-		if (l->event == NULL || l->retry == NULL || event_add(l->event, NULL) != 0)
+		if (l->event == NULL || l->retry == NULL ||
+		    event_add(l->event, NULL) != 0)
 			rc = error_set(error, DYN_ENOMEM, "%s", dyn_strerror(DYN_ENOMEM));
 	}
 	if (rc != 0) {
@@ -196,8 +202,8 @@ listener_close(struct listener *l)
 		return;
 	DYN_ASSERT(loop_owned(l->loop));
 	while (!list_empty(&l->greeter.conns))
-		conn_close(CONTAINER_OF(l->greeter.conns.next, struct conn, link), DYN_ECLOSED,
-		    "the node is closing", false);
+		conn_close(CONTAINER_OF(l->greeter.conns.next, struct conn, link),
+		    DYN_ECLOSED, "the node is closing", false);
 	if (l->event != NULL)
 		event_free(l->event);
 	if (l->retry != NULL)

@@ -110,9 +110,11 @@ loop_init(struct loop *l, const char *name, void (*turn)(void *), void *arg)
 	l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (l->wake_fd < 0)
 		goto fail;
-	l->wake_event = event_new(l->base, l->wake_fd, EV_READ | EV_ET | EV_PERSIST, on_wake, l);
+	l->wake_event =
+	    event_new(l->base, l->wake_fd, EV_READ | EV_ET | EV_PERSIST, on_wake, l);
 	l->timer_event = evtimer_new(l->base, on_timer, l);
-	if (l->wake_event == NULL || l->timer_event == NULL || event_add(l->wake_event, NULL) != 0)
+	if (l->wake_event == NULL || l->timer_event == NULL ||
+	    event_add(l->wake_event, NULL) != 0)
 		goto fail;
 	return 0;
 fail:
@@ -207,7 +209,8 @@ thread_main(void *arg)
 			break;
 		poll |= timer_due(l);
 		l->awake = false;
-		event_base_loop(l->base, poll ? EVLOOP_ONCE | EVLOOP_NONBLOCK : EVLOOP_ONCE);
+		event_base_loop(
+		    l->base, poll ? EVLOOP_ONCE | EVLOOP_NONBLOCK : EVLOOP_ONCE);
 	}
 	current = NULL;
 	return NULL;
@@ -250,8 +253,8 @@ loop_post(struct loop *l, struct letter *letter)
 
 	do {
 		letter->next = head;
-	} while (!atomic_compare_exchange_weak_explicit(&l->mailbox, &head, letter,
-	    memory_order_release, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+	    &l->mailbox, &head, letter, memory_order_release, memory_order_relaxed));
 	/* The thread itself looks into the mailbox before it sleeps. */
 	if (head == NULL && !loop_inside(l))
 		wake(l);

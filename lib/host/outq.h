@@ -19,10 +19,10 @@
 struct outq {
 	struct buf **ring; /* cap is a power of two */
 	size_t head, count, cap;
-	size_t offset; /* bytes of the first that are gone */
-	size_t bytes;  /* all that waits */
+	size_t offset;   /* bytes of the first that are gone */
+	size_t bytes;    /* all that waits */
 	size_t copy_max; /* larger buffers go by reference; 0 = OUTQ_COPY */
-	bool open;     /* the last is a block of ours with room left */
+	bool open;       /* the last is a block of ours with room left */
 };
 
 void outq_fini(struct outq *);

@@ -85,8 +85,9 @@ int
 resolve_start(struct resolve **out, struct loop *l, const char *host, unsigned port,
     resolve_done *done, void *arg)
 {
-	struct evutil_addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM,
-		.ai_protocol = IPPROTO_TCP };
+	struct evutil_addrinfo hints = {.ai_family = AF_UNSPEC,
+	    .ai_socktype = SOCK_STREAM,
+	    .ai_protocol = IPPROTO_TCP};
 	struct resolve *r;
 	char service[16];
 

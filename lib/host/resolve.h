@@ -15,7 +15,8 @@
 
 struct resolve;
 /* count addresses, at most RESOLVE_MAX; 0: why says what is wrong. */
-typedef void resolve_done(void *arg, const struct address *list, size_t count, const char *why);
+typedef void resolve_done(
+    void *arg, const struct address *list, size_t count, const char *why);
 
 /* done is called once, later, unless cancelled.  DYN_ENOMEM. */
 int resolve_start(struct resolve **out, struct loop *, const char *host, unsigned port,

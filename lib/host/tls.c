@@ -106,7 +106,8 @@ make_context(void)
 	SSL_CTX_set_options(c, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
 	SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS);
 	if (SSL_CTX_set_min_proto_version(c, TLS1_3_VERSION) &&
-	    SSL_CTX_set_max_proto_version(c, TLS1_3_VERSION) && SSL_CTX_set_num_tickets(c, 0))
+	    SSL_CTX_set_max_proto_version(c, TLS1_3_VERSION) &&
+	    SSL_CTX_set_num_tickets(c, 0))
 		return c;
 	SSL_CTX_free(c);
 	return NULL;
@@ -123,18 +124,21 @@ reason(const char *fallback)
 }
 
 static int
-load(SSL_CTX *c, const char *ca, const char *cert, const char *key, struct dyn_error *error)
+load(SSL_CTX *c, const char *ca, const char *cert, const char *key,
+    struct dyn_error *error)
 {
 	if (SSL_CTX_load_verify_file(c, ca) != 1)
-		return error_set(error, DYN_ETLS, "tls_ca %s: %s", ca, reason("cannot be read"));
+		return error_set(
+		    error, DYN_ETLS, "tls_ca %s: %s", ca, reason("cannot be read"));
 	if (SSL_CTX_use_certificate_chain_file(c, cert) != 1)
-		return error_set(error, DYN_ETLS, "tls_cert %s: %s", cert,
-		    reason("cannot be read"));
+		return error_set(
+		    error, DYN_ETLS, "tls_cert %s: %s", cert, reason("cannot be read"));
 	if (SSL_CTX_use_PrivateKey_file(c, key, SSL_FILETYPE_PEM) != 1)
-		return error_set(error, DYN_ETLS, "tls_key %s: %s", key, reason("cannot be read"));
+		return error_set(
+		    error, DYN_ETLS, "tls_key %s: %s", key, reason("cannot be read"));
 	if (SSL_CTX_check_private_key(c) != 1)
-		return error_set(error, DYN_ETLS, "tls_key %s does not belong to tls_cert %s", key,
-		    cert);
+		return error_set(error, DYN_ETLS,
+		    "tls_key %s does not belong to tls_cert %s", key, cert);
 	return 0;
 }
 
@@ -153,7 +157,8 @@ tls_new(struct tls **out, const char *ca, const char *cert, const char *key,
 	t->method = make_method();
 	t->context = make_context();
 	if (t->method == NULL || t->context == NULL)
-		error_set(error, rc, "TLS 1.3 is not to be had: %s", reason("out of memory"));
+		error_set(
+		    error, rc, "TLS 1.3 is not to be had: %s", reason("out of memory"));
 	else
 		rc = load(t->context, ca, cert, key, error);
 	ERR_pop_to_mark();
@@ -343,8 +348,8 @@ tls_stream_names(const struct tls_stream *s, const char *host)
 	if (is_number(host))
 		named = X509_check_ip_asc(cert, host, 0) == 1;
 	else
-		named = X509_check_host(cert, host, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
-		    NULL) == 1;
+		named = X509_check_host(cert, host, 0,
+			    X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1;
 	ERR_pop_to_mark();
 	return named;
 }

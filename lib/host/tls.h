@@ -24,8 +24,8 @@ struct tls_stream;
 
 /* host: whom the other side's certificate must name; NULL: anybody of the
  * authority (ask tls_stream_names later).  DYN_ENOMEM. */
-int tls_stream_new(struct tls_stream **out, struct tls *, bool accepts, const char *host)
-    DYN_CHECK;
+int tls_stream_new(
+    struct tls_stream **out, struct tls *, bool accepts, const char *host) DYN_CHECK;
 void tls_stream_free(struct tls_stream *);
 /* Received bytes; borrowed until handshake says 0 or read says 0 bytes. */
 void tls_stream_feed(struct tls_stream *, struct dyn_slice);
@@ -35,7 +35,7 @@ int tls_stream_handshake(struct tls_stream *) DYN_CHECK;
  * the other side ended the stream. */
 int tls_stream_read(struct tls_stream *, void *, size_t cap, size_t *len) DYN_CHECK;
 int tls_stream_write(struct tls_stream *, const void *, size_t len) DYN_CHECK;
-void tls_stream_end(struct tls_stream *); /* nothing more will be written */
+void tls_stream_end(struct tls_stream *);           /* nothing more will be written */
 bool tls_stream_pending(const struct tls_stream *); /* is there something to take? */
 /* What has to be sent, NULL if nothing: handshakes, answers, written bytes.
  * DYN_ENOMEM: the stream is broken. */

@@ -28,7 +28,7 @@ static ssize_t
 write_some(struct conn *c, const struct outq *q, size_t *asked)
 {
 	struct iovec iov[IOV_MAX_USED];
-	struct msghdr m = { .msg_iov = iov };
+	struct msghdr m = {.msg_iov = iov};
 	ssize_t n;
 
 	m.msg_iovlen = outq_peek(q, iov, IOV_MAX_USED);
@@ -117,7 +117,8 @@ write_queues(struct conn *c)
 			return write_queue(c, &c->out);
 		rc = encrypt(c);
 	}
-	conn_fail(c, rc, "%s", rc == DYN_ETLS ? tls_stream_why(c->tls) : dyn_strerror(rc));
+	conn_fail(
+	    c, rc, "%s", rc == DYN_ETLS ? tls_stream_why(c->tls) : dyn_strerror(rc));
 	return false;
 }
 

@@ -65,8 +65,8 @@ static struct sum
 feed(struct dyn_slice bytes, size_t piece, size_t most)
 {
 	static unsigned char scratch[8192];
-	struct inq q = { .rest = NULL };
-	struct sum s = { .frames = 0 };
+	struct inq q = {.rest = NULL};
+	struct sum s = {.frames = 0};
 	const unsigned char *p = bytes.data;
 	unsigned char *at;
 	size_t room, n;
@@ -97,7 +97,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (len == 0)
 		return 0;
 	whole = feed(slice(data + 1, len - 1), SIZE_MAX, SIZE_MAX);
-	cut = feed(slice(data + 1, len - 1), 1 + (data[0] & 0x3fu) * 5, 1 + (data[0] >> 6u));
+	cut = feed(
+	    slice(data + 1, len - 1), 1 + (data[0] & 0x3fu) * 5, 1 + (data[0] >> 6u));
 	DYN_ASSERT(whole.rc == cut.rc && whole.frames == cut.frames);
 	DYN_ASSERT(whole.bytes == cut.bytes && whole.mixed == cut.mixed);
 	DYN_ASSERT(mem_balance() == before);

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 static struct side a, b, c; /* a listens, b dials, c is there to move to */
-static struct side *const sides[] = { &a, &b, &c };
+static struct side *const sides[] = {&a, &b, &c};
 static size_t files_before;
 static long blocks_before;
 
@@ -62,20 +62,20 @@ struct traffic {
 };
 
 static const struct traffic traffics[] = {
-	{ 1, 0, 8 << 20, 0 },
-	{ 1, 2 << 20, 8 << 20, 0 },
-	{ 100000, 30, 1 << 20, 0 },
-	{ 20000, 2000, 100 << 10, 0 },
-	{ 3000, 200 << 10, 1 << 20, 0 },
-	{ 400, 2 << 20, 4 << 20, 0 },
-	{ 2000, 20 << 10, 64 << 10, 32 << 10 },
-	{ 30, 2 << 20, 64 << 10, 64 << 10 },
+    {1, 0, 8 << 20, 0},
+    {1, 2 << 20, 8 << 20, 0},
+    {100000, 30, 1 << 20, 0},
+    {20000, 2000, 100 << 10, 0},
+    {3000, 200 << 10, 1 << 20, 0},
+    {400, 2 << 20, 4 << 20, 0},
+    {2000, 20 << 10, 64 << 10, 32 << 10},
+    {30, 2 << 20, 64 << 10, 64 << 10},
 };
 
 static void
 run_traffic(const struct traffic *t)
 {
-	struct end both = { .to_send = t->frames, .size_max = t->size_max, .tag = 5 };
+	struct end both = {.to_send = t->frames, .size_max = t->size_max, .tag = 5};
 	struct end *x, *y;
 
 	a.config.out_max = b.config.out_max = t->out_max;
@@ -84,7 +84,8 @@ run_traffic(const struct traffic *t)
 	start();
 	y = side_dial(&b, a.bound, &both);
 	x = accepted();
-	TEST_WAIT(atomic_load(&x->got) == t->frames && atomic_load(&y->got) == t->frames, 60000);
+	TEST_WAIT(atomic_load(&x->got) == t->frames && atomic_load(&y->got) == t->frames,
+	    60000);
 	ck_assert_uint_eq(atomic_load(&x->bad), 0);
 	ck_assert_uint_eq(atomic_load(&y->bad), 0);
 	ck_assert_int_eq(atomic_load(&x->closed) + atomic_load(&y->closed), 0);
@@ -92,8 +93,10 @@ run_traffic(const struct traffic *t)
 	ck_assert_uint_eq(atomic_load(&a.counters.frames_in), t->frames + 1);
 	ck_assert_uint_eq(atomic_load(&b.counters.frames_in), t->frames + 1);
 	ck_assert_uint_eq(atomic_load(&a.counters.frames_out), t->frames + 1);
-	ck_assert_uint_eq(atomic_load(&a.counters.bytes_in), atomic_load(&b.counters.bytes_out));
-	ck_assert_uint_eq(atomic_load(&b.counters.bytes_in), atomic_load(&a.counters.bytes_out));
+	ck_assert_uint_eq(
+	    atomic_load(&a.counters.bytes_in), atomic_load(&b.counters.bytes_out));
+	ck_assert_uint_eq(
+	    atomic_load(&b.counters.bytes_in), atomic_load(&a.counters.bytes_out));
 }
 
 START_TEST(frames_arrive_whole_and_in_order)
@@ -107,7 +110,7 @@ END_TEST
 /* Frames of both sides, on a connection that moved to a third loop. */
 START_TEST(a_moved_connection_goes_on)
 {
-	struct end both = { .to_send = 5000, .size_max = 3000, .tag = 8 };
+	struct end both = {.to_send = 5000, .size_max = 3000, .tag = 8};
 	struct end *y;
 
 	begin();
@@ -116,7 +119,8 @@ START_TEST(a_moved_connection_goes_on)
 	start();
 	y = side_dial(&b, a.bound, &both);
 	TEST_WAIT(atomic_load(&y->got) == 5000, 10000);
-	TEST_WAIT(atomic_load(&c.count) == 1 && atomic_load(&c.ends[0].got) == 5000, 10000);
+	TEST_WAIT(
+	    atomic_load(&c.count) == 1 && atomic_load(&c.ends[0].got) == 5000, 10000);
 	ck_assert_uint_eq(atomic_load(&y->bad) + atomic_load(&c.ends[0].bad), 0);
 	finish();
 }
@@ -150,7 +154,8 @@ START_TEST(bytes_behind_the_hello_are_kept)
 		for (size_t i = 0; i < len; i++)
 			raw_send(fd, all + i, 1);
 	struct side *at = _i == 0 ? &a : &c;
-	TEST_WAIT(atomic_load(&at->count) == 1 && atomic_load(&at->ends[0].got) == 19, 5000);
+	TEST_WAIT(
+	    atomic_load(&at->count) == 1 && atomic_load(&at->ends[0].got) == 19, 5000);
 	ck_assert_uint_eq(atomic_load(&at->ends[0].bad), 0);
 	close(fd);
 	TEST_WAIT(atomic_load(&at->ends[0].closed) == 1, 2000);
@@ -185,30 +190,30 @@ static const struct {
 	size_t len;
 	const char *log; /* NULL: it is enough that it is closed */
 } strangers[] = {
-	{ "GET / HTTP/1.0\r\n\r\n", 18, "malformed or too large a greeting" },
-	{ "\0\0\0\0", 4, "malformed or too large a greeting" },
-	{ "\x1f\0\0\0", 4, "malformed or too large a greeting" },
-	{ "\x01\x08\0\0", 4, "malformed or too large a greeting" },
-	{ "\xff\xff\xff\xff", 4, "malformed or too large a greeting" },
-	{ "\x16\x03\x01\x02\0\x01", 6, "speaks TLS" },
-	{ "\x20\0\0\0\x2a\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 32,
-	    "does not begin with HELLO" },
-	{ "\x20\0\0\0\x01\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 32,
-	    "does not begin with HELLO" }, /* a HELLO without a body */
-	{ "\x22\0\0\0\x01\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x44\x59", 34,
-	    "does not begin with HELLO" }, /* cut in its magic */
-	{ "\x20\0\0\0\xc8\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 32,
-	    "does not begin with HELLO" }, /* unknown kind */
+    {"GET / HTTP/1.0\r\n\r\n", 18, "malformed or too large a greeting"},
+    {"\0\0\0\0", 4, "malformed or too large a greeting"},
+    {"\x1f\0\0\0", 4, "malformed or too large a greeting"},
+    {"\x01\x08\0\0", 4, "malformed or too large a greeting"},
+    {"\xff\xff\xff\xff", 4, "malformed or too large a greeting"},
+    {"\x16\x03\x01\x02\0\x01", 6, "speaks TLS"},
+    {"\x20\0\0\0\x2a\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 32,
+	"does not begin with HELLO"},
+    {"\x20\0\0\0\x01\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 32,
+	"does not begin with HELLO"}, /* a HELLO without a body */
+    {"\x22\0\0\0\x01\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x44\x59", 34,
+	"does not begin with HELLO"}, /* cut in its magic */
+    {"\x20\0\0\0\xc8\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 32,
+	"does not begin with HELLO"}, /* unknown kind */
 };
 
 START_TEST(garbage_costs_only_its_connection)
 {
-	struct end asks = { .to_send = 100, .tag = 1 };
+	struct end asks = {.to_send = 100, .tag = 1};
 	struct end *y, *z;
 	int fd;
 
 	begin();
-	a.accept_as = (struct end){ .echo = true, .tag = 1 };
+	a.accept_as = (struct end){.echo = true, .tag = 1};
 	start();
 	y = side_dial(&b, a.bound, &asks);
 	accepted();
@@ -234,12 +239,12 @@ static const struct {
 	unsigned min, max;
 	int code; /* of the WELCOME; 0: none comes */
 } hellos[] = {
-	{ HELLO_MAGIC, 1, 1, 1 },
-	{ HELLO_MAGIC, 1, 900, 1 },
-	{ HELLO_MAGIC, 2, 3, DYN_EVERSION },
-	{ HELLO_MAGIC, 0, 0, DYN_EVERSION },
-	{ HELLO_MAGIC + 1, 1, 1, 0 },
-	{ 0, 1, 1, 0 },
+    {HELLO_MAGIC, 1, 1, 1},
+    {HELLO_MAGIC, 1, 900, 1},
+    {HELLO_MAGIC, 2, 3, DYN_EVERSION},
+    {HELLO_MAGIC, 0, 0, DYN_EVERSION},
+    {HELLO_MAGIC + 1, 1, 1, 0},
+    {0, 1, 1, 0},
 };
 
 START_TEST(versions_are_agreed_on)
@@ -357,12 +362,12 @@ static const struct {
 	size_t len;
 	bool closes;
 } rude[] = {
-	{ "\x05\0\0\0\x0a", 5, true },
-	{ "\xff\xff\xff\xff", 4, true },
-	{ "\x01\0\x10\0", 4, true }, /* 1 MiB + 1: more than frame_max here */
-	{ "\x20\0\0\0\xc8\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 32, false },
-	{ "\x20\0\0\0\x01\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 32, true },
-	{ "\x20\0\0\0\x02\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 32, true },
+    {"\x05\0\0\0\x0a", 5, true},
+    {"\xff\xff\xff\xff", 4, true},
+    {"\x01\0\x10\0", 4, true}, /* 1 MiB + 1: more than frame_max here */
+    {"\x20\0\0\0\xc8\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 32, false},
+    {"\x20\0\0\0\x01\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 32, true},
+    {"\x20\0\0\0\x02\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 32, true},
 };
 
 START_TEST(bad_frames_close_the_connection)
@@ -406,7 +411,7 @@ END_TEST
 START_TEST(dial_to_nobody)
 {
 	char address[DYN_ADDRESS_MAX];
-	struct end asks = { .to_send = 5, .tag = 1 };
+	struct end asks = {.to_send = 5, .tag = 1};
 	struct end *y;
 
 	begin();
@@ -417,7 +422,8 @@ START_TEST(dial_to_nobody)
 	ck_assert_int_eq(atomic_load(&y->opened), 0);
 	ck_assert_int_eq(atomic_load(&y->rc), DYN_ECLOSED);
 	ck_assert_int_eq(atomic_load(&y->refused), 1);
-	ck_assert_msg(strstr(y->why, address) != NULL && strstr(y->why, "refused") != NULL, "%s",
+	ck_assert_msg(
+	    strstr(y->why, address) != NULL && strstr(y->why, "refused") != NULL, "%s",
 	    y->why);
 	finish();
 }
@@ -425,9 +431,9 @@ END_TEST
 
 START_TEST(dial_to_nonsense)
 {
-	static const char *const bad[] = { "", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0",
-		"127.0.0.1:65536", ":7000", "[::1", "a b:1" };
-	struct msg_hello hello = { .ring = slice("test", 4) };
+	static const char *const bad[] = {"", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0",
+	    "127.0.0.1:65536", ":7000", "[::1", "a b:1"};
+	struct msg_hello hello = {.ring = slice("test", 4)};
 	struct end *y;
 
 	begin();
@@ -475,7 +481,8 @@ END_TEST
 
 START_TEST(listening_on_names_and_numbers)
 {
-	static const char *const good[] = { "127.0.0.1:0", "localhost:0", "[::1]:0", "0.0.0.0:0" };
+	static const char *const good[] = {
+	    "127.0.0.1:0", "localhost:0", "[::1]:0", "0.0.0.0:0"};
 	char address[DYN_ADDRESS_MAX], host[DYN_ADDRESS_MAX];
 	struct end *y;
 	unsigned port;
@@ -500,9 +507,9 @@ START_TEST(listening_where_one_cannot)
 	struct {
 		const char *address;
 		int rc;
-	} bad[] = { { "192.0.2.7:0", DYN_EADDRESS }, { "127.0.0.1", DYN_EINVAL },
-		{ "127.0.0.1:x", DYN_EINVAL }, { ":1", DYN_EINVAL },
-		{ "no-such-host.invalid:0", DYN_EADDRESS }, { NULL, DYN_EADDRESS } };
+	} bad[] = {{"192.0.2.7:0", DYN_EADDRESS}, {"127.0.0.1", DYN_EINVAL},
+	    {"127.0.0.1:x", DYN_EINVAL}, {":1", DYN_EINVAL},
+	    {"no-such-host.invalid:0", DYN_EADDRESS}, {NULL, DYN_EADDRESS}};
 	char bound[DYN_ADDRESS_MAX], taken[DYN_ADDRESS_MAX];
 	struct listener *l;
 	struct dyn_error error;
@@ -513,11 +520,13 @@ START_TEST(listening_where_one_cannot)
 	bad[ARRAY_LEN(bad) - 1].address = taken;
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		error.code = 0;
-		ck_assert_int_eq(listener_open(&l, &a.loop, &a.config, bad[i].address, NULL, NULL,
-		    bound, &error), bad[i].rc);
+		ck_assert_int_eq(listener_open(&l, &a.loop, &a.config, bad[i].address,
+				     NULL, NULL, bound, &error),
+		    bad[i].rc);
 		ck_assert_ptr_null(l);
 		ck_assert_int_eq(error.code, bad[i].rc);
-		ck_assert_msg(strstr(error.text, bad[i].address) != NULL, "%s", error.text);
+		ck_assert_msg(
+		    strstr(error.text, bad[i].address) != NULL, "%s", error.text);
 	}
 	close(fd);
 	finish();
@@ -526,7 +535,7 @@ END_TEST
 
 START_TEST(refusal_is_told)
 {
-	struct end asks = { .to_send = 5, .tag = 1 };
+	struct end asks = {.to_send = 5, .tag = 1};
 	struct end *y;
 
 	begin();
@@ -548,9 +557,14 @@ static const struct {
 	enum answer answer;
 	int rc;
 } answers[] = {
-	{ SILENT, DYN_ETIMEOUT }, { GARBAGE, DYN_EPROTO }, { CLOSES, DYN_ECLOSED },
-	{ PINGS, DYN_EPROTO }, { OLD, DYN_EVERSION }, { NEW, DYN_EVERSION },
-	{ ODD_CODE, DYN_EPROTO }, { TLS_ALERT, DYN_EPROTO },
+    {SILENT, DYN_ETIMEOUT},
+    {GARBAGE, DYN_EPROTO},
+    {CLOSES, DYN_ECLOSED},
+    {PINGS, DYN_EPROTO},
+    {OLD, DYN_EVERSION},
+    {NEW, DYN_EVERSION},
+    {ODD_CODE, DYN_EPROTO},
+    {TLS_ALERT, DYN_EPROTO},
 };
 
 static struct buf *
@@ -576,7 +590,7 @@ make_answer(enum answer answer)
 
 START_TEST(odd_acceptors)
 {
-	struct end asks = { .to_send = 5, .tag = 1 };
+	struct end asks = {.to_send = 5, .tag = 1};
 	char address[DYN_ADDRESS_MAX];
 	struct buf *answer;
 	struct end *y;
@@ -620,7 +634,7 @@ START_TEST(who_does_not_read_may_not_ask)
 	begin();
 	hello = net_hello(HELLO_MAGIC, 1, 1);
 	a.config.out_max = 256 << 10;
-	a.accept_as = (struct end){ .echo = true, .tag = 6 };
+	a.accept_as = (struct end){.echo = true, .tag = 6};
 	start();
 	fd = raw_dial(a.bound);
 	raw_send(fd, hello->data, hello->len);
@@ -656,7 +670,7 @@ END_TEST
 /* Who dialled gets DYN_EBUSY when the other side does not read. */
 START_TEST(the_queue_is_bounded)
 {
-	struct end asks = { .to_send = 100000, .size_max = 2000, .tag = 1 };
+	struct end asks = {.to_send = 100000, .size_max = 2000, .tag = 1};
 	struct buf *welcome;
 	char address[DYN_ADDRESS_MAX];
 	struct end *y;
@@ -687,7 +701,7 @@ END_TEST
 
 START_TEST(lingering_delivers_what_was_queued)
 {
-	struct end asks = { .to_send = 150, .size_max = 100 << 10, .tag = 1 };
+	struct end asks = {.to_send = 150, .size_max = 100 << 10, .tag = 1};
 	struct end *x, *y;
 
 	begin();
@@ -711,7 +725,7 @@ END_TEST
 
 START_TEST(lingering_ends_after_a_second)
 {
-	struct end asks = { .to_send = 4000, .size_max = 4000, .tag = 1 };
+	struct end asks = {.to_send = 4000, .size_max = 4000, .tag = 1};
 	struct buf *welcome;
 	char address[DYN_ADDRESS_MAX];
 	uint64_t began;
@@ -744,11 +758,12 @@ END_TEST
 /* Closing in the middle of a batch of frames: not one more is heard. */
 START_TEST(closing_inside_a_callback)
 {
-	struct end asks = { .to_send = 500, .size_max = 100, .tag = 1 };
+	struct end asks = {.to_send = 500, .size_max = 100, .tag = 1};
 	struct end *x, *y;
 
 	begin();
-	a.accept_as = (struct end){ .tag = 1, .close_at = (uint64_t)_i + 1, .echo = _i % 2 };
+	a.accept_as =
+	    (struct end){.tag = 1, .close_at = (uint64_t)_i + 1, .echo = _i % 2};
 	start();
 	y = side_dial(&b, a.bound, &asks);
 	x = accepted();
@@ -816,7 +831,7 @@ START_TEST(without_memory)
 {
 	struct buf *hello = net_hello(HELLO_MAGIC, 1, 1), *ask = net_frame(0, 0, 30000);
 	char text[DYN_ADDRESS_MAX];
-	struct msg_hello h = { .ring = slice("test", 4) };
+	struct msg_hello h = {.ring = slice("test", 4)};
 	struct dyn_error error;
 	struct end *y;
 	int fd;
@@ -825,8 +840,9 @@ START_TEST(without_memory)
 	begin();
 	for (long n = 1; n < 12; n++) {
 		mem_fail_at(n);
-		if (a.listener == NULL && listener_open(&a.listener, &a.loop, &a.config,
-		    "127.0.0.1:0", NULL, NULL, text, &error) == 0) {
+		if (a.listener == NULL &&
+		    listener_open(&a.listener, &a.loop, &a.config, "127.0.0.1:0", NULL,
+			NULL, text, &error) == 0) {
 			listener_close(a.listener);
 			a.listener = NULL;
 		}
@@ -865,7 +881,8 @@ suite(void)
 	TCase *d = tcase_create("dial"), *e = tcase_create("close");
 
 	tcase_set_timeout(t, 120);
-	tcase_add_loop_test(t, frames_arrive_whole_and_in_order, 0, (int)ARRAY_LEN(traffics));
+	tcase_add_loop_test(
+	    t, frames_arrive_whole_and_in_order, 0, (int)ARRAY_LEN(traffics));
 	tcase_add_test(t, a_moved_connection_goes_on);
 	tcase_add_loop_test(t, bytes_behind_the_hello_are_kept, 0, 3);
 	tcase_add_test(t, moving_to_a_loop_that_stopped);
@@ -873,7 +890,8 @@ suite(void)
 	tcase_add_test(t, the_queue_is_bounded);
 	suite_add_tcase(s, t);
 	tcase_set_timeout(g, 30);
-	tcase_add_loop_test(g, garbage_costs_only_its_connection, 0, (int)ARRAY_LEN(strangers));
+	tcase_add_loop_test(
+	    g, garbage_costs_only_its_connection, 0, (int)ARRAY_LEN(strangers));
 	tcase_add_loop_test(g, versions_are_agreed_on, 0, (int)ARRAY_LEN(hellos));
 	tcase_add_test(g, silence_is_not_waited_for);
 	tcase_add_test(g, strangers_are_bounded);

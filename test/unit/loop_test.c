@@ -91,7 +91,7 @@ static void *
 send_letters(void *arg)
 {
 	struct sender *s = arg;
-	struct rng r = { test_seed() + s->number };
+	struct rng r = {test_seed() + s->number};
 
 	for (uint64_t i = 0; i < s->letters; i++) {
 		post_note(s->desk, s->number, i, 0);
@@ -111,8 +111,9 @@ START_TEST(letters_arrive_in_order)
 	desk_open(&d);
 	ck_assert_int_eq(loop_start(&d.loop), 0);
 	for (unsigned i = 0; i < SENDERS; i++) {
-		senders[i] = (struct sender){ &d, i, 30000 };
-		ck_assert_int_eq(pthread_create(&threads[i], NULL, send_letters, &senders[i]), 0);
+		senders[i] = (struct sender){&d, i, 30000};
+		ck_assert_int_eq(
+		    pthread_create(&threads[i], NULL, send_letters, &senders[i]), 0);
 	}
 	for (unsigned i = 0; i < SENDERS; i++)
 		pthread_join(threads[i], NULL);
@@ -230,7 +231,7 @@ read_mask(void *arg)
 
 START_TEST(signals_are_blocked_inside)
 {
-	struct sigaction action = { .sa_handler = on_signal };
+	struct sigaction action = {.sa_handler = on_signal};
 	struct desk d;
 	sigset_t inside, before, after;
 
@@ -281,7 +282,7 @@ defer_thrice(void *arg)
 START_TEST(deferred_runs_once_a_turn)
 {
 	struct desk d;
-	struct late l = { .loop = &d.loop };
+	struct late l = {.loop = &d.loop};
 
 	desk_open(&d);
 	deferred_init(&l.deferred, run_late);
@@ -302,7 +303,7 @@ START_TEST(loop_without_memory)
 	struct loop l;
 	size_t files = net_open_files();
 
-	TEST_ALLOC_FAILURES(n) {
+	TEST_ALLOC_FAILURES (n) {
 		if (loop_init(&l, "poor", NULL, NULL) == 0)
 			loop_fini(&l);
 	}

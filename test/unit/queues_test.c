@@ -27,7 +27,8 @@ struct stream {
 static void
 make_stream(struct stream *s, struct rng *r)
 {
-	static const size_t sizes[] = { 1, 60, 500, 5000, 100 << 10, FRAME_MAX_HERE - FRAME_HEAD + 1 };
+	static const size_t sizes[] = {
+	    1, 60, 500, 5000, 100 << 10, FRAME_MAX_HERE - FRAME_HEAD + 1};
 	struct buf *b;
 	size_t body;
 
@@ -35,7 +36,8 @@ make_stream(struct stream *s, struct rng *r)
 	s->len = s->frames = 0;
 	for (;;) {
 		body = rng_below(r, sizes[rng_below(r, ARRAY_LEN(sizes))]);
-		if (s->len + FRAME_HEAD + body > STREAM_MAX || s->frames == ARRAY_LEN(s->starts))
+		if (s->len + FRAME_HEAD + body > STREAM_MAX ||
+		    s->frames == ARRAY_LEN(s->starts))
 			break;
 		b = net_frame(3, s->frames, body);
 		memcpy(s->bytes + s->len, b->data, b->len);
@@ -62,7 +64,8 @@ take(struct inq *q, const struct stream *s, size_t done, size_t most)
 		want = s->bytes + s->starts[done + n];
 		ck_assert_uint_eq(f.request, done + n);
 		if (f.body.len > 0)
-			ck_assert_int_eq(memcmp(f.body.data, want + FRAME_HEAD, f.body.len), 0);
+			ck_assert_int_eq(
+			    memcmp(f.body.data, want + FRAME_HEAD, f.body.len), 0);
 	}
 	return n;
 }
@@ -70,15 +73,17 @@ take(struct inq *q, const struct stream *s, size_t done, size_t most)
 START_TEST(any_cut_gives_the_same_frames)
 {
 	static unsigned char scratch[8192];
-	struct rng r = { test_seed() + (uint64_t)_i };
+	struct rng r = {test_seed() + (uint64_t)_i};
 	struct stream s;
-	struct inq q = { .rest = NULL };
+	struct inq q = {.rest = NULL};
 	unsigned char *at;
 	size_t room, n, sent = 0, done = 0, most, piece = 100 + rng_below(&r, 4) * 3000;
 
 	make_stream(&s, &r);
 	while (sent < s.len) {
-		ck_assert_int_eq(inq_space(&q, scratch, sizeof(scratch), FRAME_MAX_HERE, &at, &room), 0);
+		ck_assert_int_eq(
+		    inq_space(&q, scratch, sizeof(scratch), FRAME_MAX_HERE, &at, &room),
+		    0);
 		ck_assert_uint_gt(room, 0);
 		n = 1 + rng_below(&r, piece);
 		n = MIN(n, MIN(room, s.len - sent));
@@ -112,14 +117,15 @@ END_TEST
 START_TEST(a_length_alone_allocates_little)
 {
 	static unsigned char scratch[8192];
-	unsigned char head[4] = { 0, 0, 0, 4 }; /* 64 MiB */
-	struct inq q = { .rest = NULL };
+	unsigned char head[4] = {0, 0, 0, 4}; /* 64 MiB */
+	struct inq q = {.rest = NULL};
 	unsigned char *at;
 	size_t room, got = 0, max = 64 << 20;
 	struct frame f;
 
 	for (int i = 0; i < 40; i++) {
-		ck_assert_int_eq(inq_space(&q, scratch, sizeof(scratch), max, &at, &room), 0);
+		ck_assert_int_eq(
+		    inq_space(&q, scratch, sizeof(scratch), max, &at, &room), 0);
 		memset(at, 0, room);
 		if (i == 0)
 			memcpy(at, head, 4);
@@ -138,16 +144,18 @@ END_TEST
 
 START_TEST(bad_lengths_are_refused)
 {
-	static const uint32_t lengths[] = { 0, 1, 31, 2049, 0x7fffffff, 0x80000000, 0xffffffff };
+	static const uint32_t lengths[] = {
+	    0, 1, 31, 2049, 0x7fffffff, 0x80000000, 0xffffffff};
 	static unsigned char scratch[8192];
 
 	for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
-		struct inq q = { .rest = NULL };
+		struct inq q = {.rest = NULL};
 		unsigned char *at;
 		struct frame f;
 		size_t room;
 
-		ck_assert_int_eq(inq_space(&q, scratch, sizeof(scratch), 2048, &at, &room), 0);
+		ck_assert_int_eq(
+		    inq_space(&q, scratch, sizeof(scratch), 2048, &at, &room), 0);
 		for (int k = 0; k < 4; k++)
 			at[k] = (unsigned char)(lengths[i] >> (8 * k));
 		inq_filled(&q, 3);
@@ -163,8 +171,8 @@ START_TEST(in_without_memory)
 {
 	static unsigned char scratch[8192];
 
-	TEST_ALLOC_FAILURES(n) {
-		struct inq q = { .rest = NULL };
+	TEST_ALLOC_FAILURES (n) {
+		struct inq q = {.rest = NULL};
 		unsigned char *at;
 		size_t room, sum = 0;
 		int rc = 0;
@@ -206,9 +214,9 @@ check_peek(const struct outq *q, const unsigned char *stream, size_t at)
 
 START_TEST(out_in_order_however_little_goes)
 {
-	struct rng r = { test_seed() + (uint64_t)_i };
+	struct rng r = {test_seed() + (uint64_t)_i};
 	unsigned char *stream = mem_alloc(4 << 20);
-	struct outq q = { .ring = NULL };
+	struct outq q = {.ring = NULL};
 	size_t in = 0, gone = 0, n;
 	struct buf *b;
 
@@ -236,7 +244,7 @@ END_TEST
 
 START_TEST(small_frames_share_blocks)
 {
-	struct outq q = { .ring = NULL };
+	struct outq q = {.ring = NULL};
 	struct iovec iov[64];
 
 	for (uint64_t i = 0; i < 100; i++)
@@ -251,8 +259,8 @@ END_TEST
 
 START_TEST(out_without_memory)
 {
-	TEST_ALLOC_FAILURES(n) {
-		struct outq q = { .ring = NULL };
+	TEST_ALLOC_FAILURES (n) {
+		struct outq q = {.ring = NULL};
 		size_t bytes = 0;
 
 		for (uint64_t i = 0; i < 60; i++) {
@@ -282,19 +290,19 @@ START_TEST(addresses_are_split)
 		unsigned port;
 		bool loopback;
 	} good[] = {
-		{ "127.0.0.1:7000", "127.0.0.1", 7000, true },
-		{ "127.9.9.9:1", "127.9.9.9", 1, true },
-		{ "localhost:0", "localhost", 0, true },
-		{ "LocalHost:65535", "LocalHost", 65535, true },
-		{ "[::1]:7000", "::1", 7000, true },
-		{ "[2001:db8::7]:80", "2001:db8::7", 80, false },
-		{ "[fe80::1%eth0]:80", "fe80::1%eth0", 80, false },
-		{ "0.0.0.0:80", "0.0.0.0", 80, false },
-		{ "[::]:80", "::", 80, false },
-		{ "10.1.2.3:80", "10.1.2.3", 80, false },
-		{ "db-1.example_net.org:00080", "db-1.example_net.org", 80, false },
-		{ "localhost.example.org:1", "localhost.example.org", 1, false },
-		{ "128.0.0.1:1", "128.0.0.1", 1, false },
+	    {"127.0.0.1:7000", "127.0.0.1", 7000, true},
+	    {"127.9.9.9:1", "127.9.9.9", 1, true},
+	    {"localhost:0", "localhost", 0, true},
+	    {"LocalHost:65535", "LocalHost", 65535, true},
+	    {"[::1]:7000", "::1", 7000, true},
+	    {"[2001:db8::7]:80", "2001:db8::7", 80, false},
+	    {"[fe80::1%eth0]:80", "fe80::1%eth0", 80, false},
+	    {"0.0.0.0:80", "0.0.0.0", 80, false},
+	    {"[::]:80", "::", 80, false},
+	    {"10.1.2.3:80", "10.1.2.3", 80, false},
+	    {"db-1.example_net.org:00080", "db-1.example_net.org", 80, false},
+	    {"localhost.example.org:1", "localhost.example.org", 1, false},
+	    {"128.0.0.1:1", "128.0.0.1", 1, false},
 	};
 	char host[DYN_ADDRESS_MAX], joined[DYN_ADDRESS_MAX];
 	unsigned port;
@@ -314,14 +322,16 @@ END_TEST
 
 START_TEST(bad_addresses_are_refused)
 {
-	static const char *const bad[] = { "", ":", "x", "x:", ":1", "h:65536", "h:99999999999",
-		"h:-1", "h:+1", "h: 1", "h:1 ", "h:1x", "a b:1", "h/x:1", "[::1:1", "[::1]1", "[::1]",
-		"[]:1", "::1:1", "[::1]:", "h\n:1", "user@h:1", "[::1/64]:1" };
+	static const char *const bad[] = {"", ":", "x", "x:", ":1", "h:65536",
+	    "h:99999999999", "h:-1", "h:+1", "h: 1", "h:1 ", "h:1x", "a b:1", "h/x:1",
+	    "[::1:1", "[::1]1", "[::1]", "[]:1", "::1:1", "[::1]:", "h\n:1", "user@h:1",
+	    "[::1/64]:1"};
 	char host[DYN_ADDRESS_MAX], text[400];
 	unsigned port;
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-		ck_assert_msg(address_split(bad[i], host, &port) == DYN_EINVAL, "%s", bad[i]);
+		ck_assert_msg(
+		    address_split(bad[i], host, &port) == DYN_EINVAL, "%s", bad[i]);
 		ck_assert(!address_is_loopback(bad[i]));
 	}
 	memset(text, 'a', sizeof(text));
@@ -334,7 +344,8 @@ static Suite *
 suite(void)
 {
 	Suite *s = suite_create("queues");
-	TCase *in = tcase_create("in"), *out = tcase_create("out"), *a = tcase_create("address");
+	TCase *in = tcase_create("in"), *out = tcase_create("out"),
+	      *a = tcase_create("address");
 
 	tcase_set_timeout(in, 60);
 	tcase_add_loop_test(in, any_cut_gives_the_same_frames, 0, 20);

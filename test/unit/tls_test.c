@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 static struct side a, b, c; /* a listens, b dials, c is there to move to */
-static struct side *const sides[] = { &a, &b, &c };
+static struct side *const sides[] = {&a, &b, &c};
 static struct tls *identities[2];
 static const char *folder;
 static size_t files_before;
@@ -60,16 +60,17 @@ open_identity(struct tls **out, const char *ca, const char *cert, const char *ke
 static void
 begin(const char *listens, const char *dials)
 {
-	const char *names[] = { listens, dials };
-	struct dyn_error error = { 0, "" };
+	const char *names[] = {listens, dials};
+	struct dyn_error error = {0, ""};
 
 	make_certificates();
 	files_before = net_open_files();
 	blocks_before = mem_balance();
 	for (size_t i = 0; i < 2; i++)
 		if (names[i] != NULL)
-			ck_assert_msg(open_identity(&identities[i], "ring", names[i], names[i],
-			    &error) == 0, "%s", error.text);
+			ck_assert_msg(open_identity(&identities[i], "ring", names[i],
+					  names[i], &error) == 0,
+			    "%s", error.text);
 	side_init(&a, "a");
 	side_init(&b, "b");
 	side_init(&c, "c");
@@ -103,18 +104,19 @@ static const struct {
 	int socket_buffer;
 	bool moves;
 } traffics[] = {
-	{ 1, 0, 8 << 20, 0, false },
-	{ 20000, 100, 1 << 20, 0, false },
-	{ 5000, 5000, 128 << 10, 0, true },
-	{ 500, 200 << 10, 1 << 20, 0, false },
-	{ 60, 2 << 20, 4 << 20, 0, true },
-	{ 1000, 20 << 10, 64 << 10, 32 << 10, false },
+    {1, 0, 8 << 20, 0, false},
+    {20000, 100, 1 << 20, 0, false},
+    {5000, 5000, 128 << 10, 0, true},
+    {500, 200 << 10, 1 << 20, 0, false},
+    {60, 2 << 20, 4 << 20, 0, true},
+    {1000, 20 << 10, 64 << 10, 32 << 10, false},
 };
 
 START_TEST(frames_arrive_whole_and_in_order)
 {
 	uint64_t frames = traffics[_i].frames;
-	struct end both = { .to_send = frames, .size_max = traffics[_i].size_max, .tag = 5 };
+	struct end both = {
+	    .to_send = frames, .size_max = traffics[_i].size_max, .tag = 5};
 	struct side *at = traffics[_i].moves ? &c : &a;
 	struct end *y;
 
@@ -126,12 +128,15 @@ START_TEST(frames_arrive_whole_and_in_order)
 		a.accept_to = &c.loop;
 	start();
 	y = side_dial(&b, a.bound, &both);
-	TEST_WAIT(atomic_load(&at->count) == 1 && atomic_load(&at->ends[0].got) == frames &&
-	    atomic_load(&y->got) == frames, 60000);
+	TEST_WAIT(atomic_load(&at->count) == 1 &&
+		      atomic_load(&at->ends[0].got) == frames &&
+		      atomic_load(&y->got) == frames,
+	    60000);
 	ck_assert_uint_eq(atomic_load(&y->bad) + atomic_load(&at->ends[0].bad), 0);
 	ck_assert_int_eq(atomic_load(&y->closed) + atomic_load(&at->ends[0].closed), 0);
 	side_close(&b, y, true);
-	TEST_WAIT(atomic_load(&at->ends[0].closed) == 1 && atomic_load(&y->closed) == 1, 3000);
+	TEST_WAIT(
+	    atomic_load(&at->ends[0].closed) == 1 && atomic_load(&y->closed) == 1, 3000);
 	ck_assert_int_eq(atomic_load(&at->ends[0].rc), DYN_ECLOSED);
 	finish();
 }
@@ -139,7 +144,7 @@ END_TEST
 
 START_TEST(lingering_delivers_what_was_queued)
 {
-	struct end asks = { .to_send = 150, .size_max = 100 << 10, .tag = 1 };
+	struct end asks = {.to_send = 150, .size_max = 100 << 10, .tag = 1};
 	struct end *y;
 
 	begin("good", "good");
@@ -151,7 +156,8 @@ START_TEST(lingering_delivers_what_was_queued)
 	TEST_WAIT(atomic_load(&y->opened) == 1, 3000);
 	TEST_WAIT(atomic_load(&a.count) == 1 && atomic_load(&a.ends[0].got) > 0, 3000);
 	side_close(&b, y, true);
-	TEST_WAIT(atomic_load(&y->closed) == 1 && atomic_load(&a.ends[0].closed) == 1, 3000);
+	TEST_WAIT(
+	    atomic_load(&y->closed) == 1 && atomic_load(&a.ends[0].closed) == 1, 3000);
 	ck_assert_uint_eq(atomic_load(&a.ends[0].got), 150);
 	ck_assert_uint_eq(atomic_load(&a.ends[0].bad), 0);
 	finish();
@@ -160,13 +166,13 @@ END_TEST
 
 START_TEST(a_peer_that_does_not_read_is_bounded)
 {
-	struct end asks = { .to_send = 100000, .size_max = 2000, .tag = 6, .hold = false };
+	struct end asks = {.to_send = 100000, .size_max = 2000, .tag = 6, .hold = false};
 	struct end *y;
 
 	begin("good", "good");
 	a.config.out_max = 256 << 10;
 	b.config.out_max = 512 << 10;
-	a.accept_as = (struct end){ .echo = true, .tag = 6 };
+	a.accept_as = (struct end){.echo = true, .tag = 6};
 	start();
 	asks.close_at = 20000;
 	y = side_dial(&b, a.bound, &asks);
@@ -186,46 +192,46 @@ struct meeting {
 	const char *host;            /* dialled */
 	const char *advertise;       /* of the HELLO; NULL: a client */
 	bool opens;
-	int rc;               /* the dialler's */
+	int rc;                    /* the dialler's */
 	const char *a_log, *b_log; /* what must be in the logs */
 };
 
 static const struct meeting meetings[] = {
-	{ "good", "good", "127.0.0.1", NULL, true, 0, NULL, NULL },
-	{ "good", "good", "localhost", NULL, true, 0, NULL, NULL },
-	{ "good", "good", "127.0.0.1", "localhost:1", true, 0, NULL, NULL },
-	{ "good", "good", "127.0.0.1", "127.0.0.1:1", true, 0, NULL, NULL },
-	{ "good", "good", "127.0.0.1", "[::1]:1", true, 0, NULL, NULL },
-	/* A client need not be named. */
-	{ "good", "nobody", "127.0.0.1", NULL, true, 0, NULL, NULL },
-	{ "good", "other", "127.0.0.1", NULL, true, 0, NULL, NULL },
-	/* A peer must be, by what it advertises. */
-	{ "good", "other", "127.0.0.1", "127.0.0.2:1", true, 0, NULL, NULL },
-	{ "good", "other", "127.0.0.1", "example.org:1", true, 0, NULL, NULL },
-	{ "good", "wild", "127.0.0.1", "a.example.org:1", true, 0, NULL, NULL },
-	{ "good", "wild", "127.0.0.1", "a.b.example.org:1", false, DYN_ETLS, "does not name",
-	    "does not name" },
-	{ "good", "other", "127.0.0.1", "127.0.0.1:1", false, DYN_ETLS, "does not name",
-	    "does not name" },
-	{ "good", "nobody", "127.0.0.1", "localhost:1", false, DYN_ETLS, "does not name", "" },
-	{ "good", "good", "127.0.0.1", "", false, DYN_ETLS, "does not name", "" },
-	{ "good", "good", "127.0.0.1", "localhost", false, DYN_ETLS, "does not name", "" },
-	/* So must be who is dialled. */
-	{ "other", "good", "127.0.0.1", NULL, false, DYN_ETLS, "TLS", "IP address mismatch" },
-	{ "other", "good", "localhost", NULL, false, DYN_ETLS, "TLS", "hostname mismatch" },
-	{ "nobody", "good", "localhost", NULL, false, DYN_ETLS, "TLS", "hostname mismatch" },
-	{ "expired", "good", "127.0.0.1", NULL, false, DYN_ETLS, "TLS", "expired" },
-	{ "good", "expired", "127.0.0.1", NULL, false, DYN_ETLS, "expired", "expired" },
-	/* And both must speak it. */
-	{ "good", NULL, "127.0.0.1", NULL, false, 0, "TLS: ", NULL },
-	{ NULL, "good", "127.0.0.1", NULL, false, DYN_ETLS, "speaks TLS", "TLS" },
+    {"good", "good", "127.0.0.1", NULL, true, 0, NULL, NULL},
+    {"good", "good", "localhost", NULL, true, 0, NULL, NULL},
+    {"good", "good", "127.0.0.1", "localhost:1", true, 0, NULL, NULL},
+    {"good", "good", "127.0.0.1", "127.0.0.1:1", true, 0, NULL, NULL},
+    {"good", "good", "127.0.0.1", "[::1]:1", true, 0, NULL, NULL},
+    /* A client need not be named. */
+    {"good", "nobody", "127.0.0.1", NULL, true, 0, NULL, NULL},
+    {"good", "other", "127.0.0.1", NULL, true, 0, NULL, NULL},
+    /* A peer must be, by what it advertises. */
+    {"good", "other", "127.0.0.1", "127.0.0.2:1", true, 0, NULL, NULL},
+    {"good", "other", "127.0.0.1", "example.org:1", true, 0, NULL, NULL},
+    {"good", "wild", "127.0.0.1", "a.example.org:1", true, 0, NULL, NULL},
+    {"good", "wild", "127.0.0.1", "a.b.example.org:1", false, DYN_ETLS, "does not name",
+	"does not name"},
+    {"good", "other", "127.0.0.1", "127.0.0.1:1", false, DYN_ETLS, "does not name",
+	"does not name"},
+    {"good", "nobody", "127.0.0.1", "localhost:1", false, DYN_ETLS, "does not name", ""},
+    {"good", "good", "127.0.0.1", "", false, DYN_ETLS, "does not name", ""},
+    {"good", "good", "127.0.0.1", "localhost", false, DYN_ETLS, "does not name", ""},
+    /* So must be who is dialled. */
+    {"other", "good", "127.0.0.1", NULL, false, DYN_ETLS, "TLS", "IP address mismatch"},
+    {"other", "good", "localhost", NULL, false, DYN_ETLS, "TLS", "hostname mismatch"},
+    {"nobody", "good", "localhost", NULL, false, DYN_ETLS, "TLS", "hostname mismatch"},
+    {"expired", "good", "127.0.0.1", NULL, false, DYN_ETLS, "TLS", "expired"},
+    {"good", "expired", "127.0.0.1", NULL, false, DYN_ETLS, "expired", "expired"},
+    /* And both must speak it. */
+    {"good", NULL, "127.0.0.1", NULL, false, 0, "TLS: ", NULL},
+    {NULL, "good", "127.0.0.1", NULL, false, DYN_ETLS, "speaks TLS", "TLS"},
 };
 
 START_TEST(who_may_come_in)
 {
 	const struct meeting *m = &meetings[_i];
-	struct msg_hello hello = { .role = DYN_CLIENT, .ring = slice("test", 4) };
-	struct end asks = { .to_send = 10, .tag = 1, .size_max = 20 }, *y;
+	struct msg_hello hello = {.role = DYN_CLIENT, .ring = slice("test", 4)};
+	struct end asks = {.to_send = 10, .tag = 1, .size_max = 20}, *y;
 	char address[DYN_ADDRESS_MAX];
 
 	begin(m->listens, m->dials);
@@ -239,8 +245,10 @@ START_TEST(who_may_come_in)
 	ck_assert_int_eq(side_dial_as(&b, address, &asks, &hello, &y), 0);
 	if (m->opens) {
 		TEST_WAIT(atomic_load(&y->opened) == 1 && atomic_load(&a.count) == 1 &&
-		    atomic_load(&a.ends[0].got) == 10, 5000);
-		ck_assert_int_eq(atomic_load(&a.log_lines) + atomic_load(&b.log_lines), 0);
+			      atomic_load(&a.ends[0].got) == 10,
+		    5000);
+		ck_assert_int_eq(
+		    atomic_load(&a.log_lines) + atomic_load(&b.log_lines), 0);
 	} else {
 		TEST_WAIT(atomic_load(&y->closed) == 1, 5000);
 		ck_assert_int_eq(atomic_load(&y->opened), 0);
@@ -259,13 +267,14 @@ END_TEST
 /* Signed by another authority, either side. */
 START_TEST(foreign_authorities)
 {
-	struct dyn_error error = { 0, "" };
+	struct dyn_error error = {0, ""};
 	struct end *y;
 
 	begin("good", "good");
 	tls_free(identities[_i]);
-	ck_assert_msg(open_identity(&identities[_i], _i == 0 ? "ring" : "foreign", "stranger",
-	    "stranger", &error) == 0, "%s", error.text);
+	ck_assert_msg(open_identity(&identities[_i], _i == 0 ? "ring" : "foreign",
+			  "stranger", "stranger", &error) == 0,
+	    "%s", error.text);
 	a.config.tls = identities[0];
 	b.config.tls = identities[1];
 	start();
@@ -291,10 +300,12 @@ plain_client(const char *cert, int version, int *fd, SSL_CTX **context)
 	if (version != 0)
 		SSL_CTX_set_max_proto_version(*context, version);
 	if (cert != NULL) {
-		ck_assert_int_eq(SSL_CTX_use_certificate_chain_file(*context,
-		    path(cert, "pem", name)), 1);
-		ck_assert_int_eq(SSL_CTX_use_PrivateKey_file(*context, path(cert, "key", name),
-		    SSL_FILETYPE_PEM), 1);
+		ck_assert_int_eq(
+		    SSL_CTX_use_certificate_chain_file(*context, path(cert, "pem", name)),
+		    1);
+		ck_assert_int_eq(SSL_CTX_use_PrivateKey_file(
+				     *context, path(cert, "key", name), SSL_FILETYPE_PEM),
+		    1);
 	}
 	*fd = raw_dial(a.bound);
 	ssl = SSL_new(*context);
@@ -310,10 +321,10 @@ static const struct {
 	bool shakes; /* this side thinks the handshake went well (TLS 1.3) */
 	const char *log;
 } clients[] = {
-	{ NULL, 0, true, "peer did not return a certificate" },
-	{ "good", TLS1_2_VERSION, false, "unsupported protocol" },
-	{ "stranger", 0, true, "certificate refused: " },
-	{ "expired", 0, true, "certificate refused: certificate has expired" },
+    {NULL, 0, true, "peer did not return a certificate"},
+    {"good", TLS1_2_VERSION, false, "unsupported protocol"},
+    {"stranger", 0, true, "certificate refused: "},
+    {"expired", 0, true, "certificate refused: certificate has expired"},
 };
 
 START_TEST(clients_that_are_not_of_the_ring)
@@ -350,8 +361,8 @@ END_TEST
  * silence, an end in the middle. */
 START_TEST(bad_manners_inside_tls)
 {
-	static const char *const logs[] = { "malformed or too large a greeting", "TLS: ",
-		"no greeting in time", "closed" };
+	static const char *const logs[] = {"malformed or too large a greeting",
+	    "TLS: ", "no greeting in time", "closed"};
 	SSL_CTX *context;
 	SSL *ssl;
 	int fd;
@@ -394,7 +405,7 @@ START_TEST(records_in_small_pieces)
 	int fd;
 
 	begin("good", "good");
-	a.accept_as = (struct end){ .echo = true, .tag = 3 };
+	a.accept_as = (struct end){.echo = true, .tag = 3};
 	a.accept_to = &c.loop;
 	start();
 	hello = net_hello(HELLO_MAGIC, 1, 1);
@@ -430,14 +441,14 @@ START_TEST(identities_that_cannot_be)
 	static const struct {
 		const char *ca, *cert, *key, *in_text;
 	} bad[] = {
-		{ "missing", "good", "good", "tls_ca " },
-		{ "ring", "missing", "good", "tls_cert " },
-		{ "ring", "good", "missing", "tls_key " },
-		{ "ring", "good", "other", "tls_key " },
-		{ "ring", "good", "locked", "tls_key " },
-		{ "garbage", "good", "good", "tls_ca " },
-		{ "ring", "garbage", "good", "tls_cert " },
-		{ "ring", "good", "garbage", "tls_key " },
+	    {"missing", "good", "good", "tls_ca "},
+	    {"ring", "missing", "good", "tls_cert "},
+	    {"ring", "good", "missing", "tls_key "},
+	    {"ring", "good", "other", "tls_key "},
+	    {"ring", "good", "locked", "tls_key "},
+	    {"garbage", "good", "good", "tls_ca "},
+	    {"ring", "garbage", "good", "tls_cert "},
+	    {"ring", "good", "garbage", "tls_key "},
 	};
 	struct dyn_error error;
 	struct tls *t;
@@ -454,11 +465,13 @@ START_TEST(identities_that_cannot_be)
 	ERR_clear_error();
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		memset(&error, 0, sizeof(error));
-		ck_assert_int_eq(open_identity(&t, bad[i].ca, bad[i].cert, bad[i].key, &error),
+		ck_assert_int_eq(
+		    open_identity(&t, bad[i].ca, bad[i].cert, bad[i].key, &error),
 		    DYN_ETLS);
 		ck_assert_ptr_null(t);
 		ck_assert_int_eq(error.code, DYN_ETLS);
-		ck_assert_msg(strncmp(error.text, bad[i].in_text, strlen(bad[i].in_text)) == 0,
+		ck_assert_msg(
+		    strncmp(error.text, bad[i].in_text, strlen(bad[i].in_text)) == 0,
 		    "%s", error.text);
 		ck_assert_uint_eq(ERR_peek_error(), 0); /* nothing is left behind */
 	}
@@ -472,12 +485,14 @@ START_TEST(identity_without_memory)
 	struct tls *t;
 
 	make_certificates();
-	TEST_ALLOC_FAILURES(n) {
+	TEST_ALLOC_FAILURES (n) {
 		if (open_identity(&t, "ring", "good", "good", NULL) == 0) {
-			if (tls_stream_new(&s, t, n % 2 == 0, n % 2 == 0 ? NULL : "host") == 0) {
+			if (tls_stream_new(
+				&s, t, n % 2 == 0, n % 2 == 0 ? NULL : "host") == 0) {
 				struct buf *out;
 
-				if (tls_stream_handshake(s) == 0 && tls_stream_take(s, &out) == 0)
+				if (tls_stream_handshake(s) == 0 &&
+				    tls_stream_take(s, &out) == 0)
 					buf_unref(out);
 				tls_stream_free(s);
 			}
@@ -495,7 +510,8 @@ suite(void)
 	TCase *i = tcase_create("identity");
 
 	tcase_set_timeout(t, 120);
-	tcase_add_loop_test(t, frames_arrive_whole_and_in_order, 0, (int)ARRAY_LEN(traffics));
+	tcase_add_loop_test(
+	    t, frames_arrive_whole_and_in_order, 0, (int)ARRAY_LEN(traffics));
 	tcase_add_test(t, lingering_delivers_what_was_queued);
 	tcase_add_test(t, a_peer_that_does_not_read_is_bounded);
 	tcase_add_test(t, records_in_small_pieces);
@@ -503,7 +519,8 @@ suite(void)
 	tcase_set_timeout(r, 30);
 	tcase_add_loop_test(r, who_may_come_in, 0, (int)ARRAY_LEN(meetings));
 	tcase_add_loop_test(r, foreign_authorities, 0, 2);
-	tcase_add_loop_test(r, clients_that_are_not_of_the_ring, 0, (int)ARRAY_LEN(clients));
+	tcase_add_loop_test(
+	    r, clients_that_are_not_of_the_ring, 0, (int)ARRAY_LEN(clients));
 	tcase_add_loop_test(r, bad_manners_inside_tls, 0, 4);
 	suite_add_tcase(s, r);
 	tcase_set_timeout(i, 30);
