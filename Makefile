@@ -184,7 +184,7 @@ CHECK = B='$B' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' MAKE='$(MAKE)' FLAGS='$(FLAGS)
 	SANITIZE='$(SANITIZE)' LIB_LIBS='$(LIB_LIBS)' UNIT='$(UNIT)' THREADED='$(THREADED)' \
 	FUZZ='$(FUZZ)' CLUSTER='$(CLUSTER)' test/check.sh
 
-.PHONY: check threaded demo bench bench-engine cover tidy analyze format $(STEPS)
+.PHONY: check threaded demo bench bench-engine cover mutants tidy analyze format $(STEPS)
 check: programs
 	@+$(CHECK) $(STEPS)
 header:
@@ -219,6 +219,9 @@ cover:
 	@+$(MAKE) --no-print-directory COVER=1 unit fuzz cluster
 	@test/cover.sh $(BUILD)/$(if $(filter default,$(VARIANT)),,$(VARIANT)-)cover/obj/lib
 
+# Planted bugs: does the suite catch them?  MUTANTS= begins the names of some.
+mutants:
+	@test/mutants.sh '$B' '$(MUTANTS)'
 tidy:
 	@test/tidy.sh
 analyze:
@@ -232,6 +235,11 @@ D := $(DESTDIR)
 MAN := $(wildcard man/*.[1-8])
 INSTALLED_PROGRAMS := $(filter %/dynctl %/dynd,$(EXAMPLES))
 man_path = $(MANDIR)/man$(patsubst .%,%,$(suffix $1))/$(notdir $1)
+# A page is found under each name in its NAME section: NAME.3 -> PAGE.3.
+MAN_LINKS := $(shell awk 'FNR == 1 { file = FILENAME; sub(/.*\//, "", file) } \
+	/^\.Sh/ { names = $$2 == "NAME" } \
+	names && $$1 == ".Nm" { link = $$2 ".3"; \
+		if (file ~ /\.3$$/ && link != file) print link ":" file }' $(MAN))
 INSTALLED = $(INCLUDEDIR)/dyn.h $(LIBDIR)/libdyn.a $(LIBDIR)/libdyn.so \
 	$(LIBDIR)/libdyn.so.$(SOVERSION) $(LIBDIR)/libdyn.so.$(VERSION) \
 	$(LIBDIR)/pkgconfig/libdyn.pc $(foreach m,$(MAN),$(call man_path,$m)) \
@@ -250,9 +258,12 @@ install: all
 		lib/libdyn.pc.in >$D$(LIBDIR)/pkgconfig/libdyn.pc
 	$(foreach p,$(INSTALLED_PROGRAMS),install -m 755 $p $D$(BINDIR)/;)
 	$(foreach m,$(MAN),install -m 644 $m $D$(call man_path,$m);)
+	@$(foreach l,$(MAN_LINKS),ln -sf $(lastword $(subst :, ,$l)) \
+		$D$(MANDIR)/man3/$(firstword $(subst :, ,$l));)
 
 uninstall:
 	rm -f $(addprefix $D,$(INSTALLED))
+	@rm -f $(foreach l,$(MAN_LINKS),$D$(MANDIR)/man3/$(firstword $(subst :, ,$l)))
 
 dist:
 	rm -rf $(BUILD)/dist && mkdir -p $(BUILD)/dist
@@ -279,6 +290,8 @@ help:
 #=   threaded   the tests with threads in them, for SANITIZE=thread
 #=   bench      measure three peers, bench-engine: the storage alone;
 #=              BENCH_ARGS= are passed on
+#=   mutants    which planted bugs (test/mutants/) the tests catch; MUTANTS=core
+#=              only some
 #=   tidy       the rules of style that a script can check
 #=   analyze    cppcheck and clang-tidy
 #=   format     clang-format over all sources

@@ -1,0 +1,65 @@
+#!/bin/sh
+# Does the suite catch planted bugs?  Each patch in test/mutants/ is applied to a
+# copy of the tree, the unit programs that guard that part are built and run,
+# and one of them has to fail.
+#
+#	mutants.sh BUILD [PREFIX]	only patches whose name begins with PREFIX
+#
+# A patch that does not apply or does not build is an error too: it has gone
+# stale.  Prints one line a patch, and the count at the end.
+set -u
+B=$1
+prefix=${2-}
+here=$(pwd)
+tree=$B/mutants
+log=$B/mutants.log
+export CK_VERBOSITY=minimal
+
+# Programs of a part, the quickest first.
+guards()
+{
+	case $1 in
+	versions-*) echo clock object hlc key context merge versions_property ;;
+	storage-*) echo engine dir engine_fault engine_crash ;;
+	members-*) echo table view member ;;
+	core-*) echo quorum store read write ask replica work pull core_ring ;;
+	*) echo node api ;;
+	esac
+}
+
+caught()
+{
+	for name in $(guards "$1"); do
+		[ -f "$tree/test/unit/${name}_test.c" ] || continue
+		program=$tree/build/default/test/unit/${name}_test
+		make -s -C "$tree" "build/default/test/unit/${name}_test" >"$log" 2>&1 ||
+		    { echo "does not build"; return 1; }
+		timeout 120 "$program" >"$log" 2>&1 || { echo "$name"; return 0; }
+	done
+	echo "NOT CAUGHT"
+	return 1
+}
+
+rm -rf "$tree"
+mkdir -p "$tree"
+git ls-files -z | xargs -0 cp --parents -t "$tree" || exit 1
+total=0
+bad=0
+for patch in "$here/test/mutants/$prefix"*.patch; do
+	[ -f "$patch" ] || { echo "mutants: no patch begins with $prefix"; exit 1; }
+	name=$(basename "$patch" .patch)
+	total=$((total + 1))
+	if ! patch -s -p1 -d "$tree" <"$patch" >"$log" 2>&1; then
+		echo "$name: does not apply"
+		bad=$((bad + 1))
+		git ls-files -z lib | xargs -0 cp --parents -t "$tree"
+		find "$tree" -name '*.rej' -delete
+		continue
+	fi
+	by=$(caught "$name") || bad=$((bad + 1))
+	echo "$name: $by"
+	patch -s -R -p1 -d "$tree" <"$patch"
+done
+rm -rf "$tree"
+echo "mutants: $((total - bad)) of $total caught"
+[ $bad -eq 0 ]
