@@ -15,7 +15,7 @@ make_head(const struct member *m, uint64_t request)
 	struct frame head = {.version = WIRE_VERSION, .request = request};
 
 	if (m->view != NULL && m->view->current != NULL) {
-		head.epoch = m->view->current->epoch;
+		head.epoch = view_stamp(m->view);
 		head.table = load_be64(m->view->current->digest.b);
 	}
 	return head;

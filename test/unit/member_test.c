@@ -246,7 +246,7 @@ describe(struct sim *s, unsigned i, const struct effect *e)
 		ck_assert_int_eq(frame_decode(&f, buf_slice(e->frame)), 0);
 		ck_assert_int_eq(msg_decode(f.kind, f.body, &m), 0);
 		at += sprintf(at, "%s %s e%u", e->kind == FX_SEND ? "send" : "reply",
-		    msg_name(f.kind), (unsigned)f.epoch);
+		    msg_name(f.kind), (unsigned)(f.epoch / 4));
 		if (f.kind == MSG_GOSSIP)
 			at += sprintf(at, "%s", m.gossip.view.len > 0 ? " view" : "");
 		if (f.kind == MSG_GOSSIP_ACK)
