@@ -100,7 +100,7 @@ FUZZ := $(filter $B/test/fuzz/%,$(TESTS))
 CLUSTER := $(filter $B/test/cluster/%,$(TESTS))
 BENCH := $(filter $B/test/bench/%,$(TESTS))
 # Unit tests that start threads: what the thread sanitizer has to look at.
-THREAD_PATTERN := include ("host/|"(test/)?net[.]h|<pthread.h>)|dyn_open[(]
+THREAD_PATTERN := include ("host/|"(test/)?net[.]h|"api[.]h|<pthread.h>)|dyn_open[(]
 THREADED := $(if $(UNIT),$(patsubst %.c,$B/%,$(shell grep -lE '$(THREAD_PATTERN)' \
 	$(patsubst $B/%,%.c,$(UNIT)) /dev/null)))
 

@@ -62,6 +62,7 @@ set_context(struct op *op, const dyn_node *n, const dyn_context *context)
 		return rc;
 	op->has_context = true;
 	op->fastest = context->fastest;
+	op->after = context->time;
 	return clock_copy(&op->context, &context->clock);
 }
 

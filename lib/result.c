@@ -126,6 +126,7 @@ fill_get(dyn_result *r, const struct result_source *s)
 	}
 	r->hold = s->op->object != NULL ? buf_ref(s->op->object) : NULL;
 	for (size_t i = 0; i < o.count; i++) {
+		r->context->time = MAX(r->context->time, o.values[i].time);
 		if (!version_visible(&o.values[i], wall_ms))
 			continue;
 		r->values[r->count] = o.values[i].value;
@@ -151,6 +152,7 @@ fill_put(dyn_result *r, const struct result_source *s)
 	if (rc == 0 && s->op->dot.counter != 0)
 		rc = clock_add(&r->context->clock, s->op->dot);
 	r->context->fastest = load_be64(s->op->receipt.coordinator.bytes);
+	r->context->time = MAX(s->op->after, s->op->time);
 	return rc;
 }
 

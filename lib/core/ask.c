@@ -111,6 +111,7 @@ encode(struct work *w, const struct ask *a, struct moment m, struct buf **frame)
 		.name = buf_slice(op->name),
 		.context = buf_slice(context),
 		.value = buf_slice(op->value),
+		.after = op->after,
 	};
 	rc = msg_encode(frame, &head, MSG_ASK, &msg);
 	buf_unref(context);
@@ -195,6 +196,7 @@ ask_answer(struct work *w, struct request *r, const struct dyn_id *from,
 	op->dot.actor.node = ack->dot_node;
 	op->dot.actor.incarnation = ack->dot_incarnation;
 	op->dot.counter = ack->dot_counter;
+	op->time = ack->time;
 	answer_op(w, a, rc, m, out);
 }
 

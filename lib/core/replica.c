@@ -179,6 +179,7 @@ op_from_ask(struct op **out, const struct msg_ask *ask)
 	op->flags = ask->flags & (DYN_STRICT | DYN_OVERWRITE);
 	op->timeout_ms = MIN(ask->timeout_ms, 3600000);
 	op->expiry_ms = ask->expiry_ms;
+	op->after = ask->after;
 	op->name = buf_copy(ask->name.data, ask->name.len);
 	op->value = buf_copy(ask->value.data, ask->value.len);
 	if (op->name == NULL || op->value == NULL)

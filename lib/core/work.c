@@ -368,6 +368,7 @@ answer_ask(struct work *w, const struct op *op, struct outbox *out)
 		.dot_node = op->dot.actor.node,
 		.dot_incarnation = op->dot.actor.incarnation,
 		.dot_counter = op->dot.counter,
+		.time = op->time,
 	} };
 
 	work_reply(w, op->conn, op->remote, MSG_ASK_ACK, &m, out);

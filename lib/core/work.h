@@ -32,6 +32,7 @@ struct op {
 	struct clock context;   /* put, delete */
 	bool has_context;
 	uint64_t fastest;       /* from the context: node that should coordinate */
+	uint64_t after;         /* from the context: the new version is later */
 	struct buf *value;      /* put */
 	bool lww;
 	uint8_t n, r, w, zone_w;
@@ -43,6 +44,7 @@ struct op {
 	int rc;
 	struct buf *object;     /* get: the merge of all answers, NULL = none */
 	struct dot dot;         /* put: the version made, counter 0 = none */
+	uint64_t time;          /* put: of the version made, 0 = none */
 	struct dyn_receipt receipt;
 	uint64_t answered_first; /* get: node that answered fastest */
 	/* The machine's own. */

@@ -27,6 +27,7 @@ struct write {
 	struct quorum q;
 	struct buf *object; /* what is sent */
 	struct dot dot;
+	uint64_t time;      /* of the version */
 	uint8_t n, round;   /* round: views it went by so far */
 	bool elsewhere;     /* a node that is no owner any more may have it */
 	enum dyn_durability durability;
@@ -64,6 +65,7 @@ answer_op(struct work *w, struct write *wr, int rc, struct moment m, struct outb
 	quorum_receipt(&wr->q, &op->receipt);
 	op->receipt.coordinator = w->o.self;
 	op->dot = wr->dot;
+	op->time = wr->time;
 	op_done(w, op, rc, m, out);
 	request_end(w, &wr->r);
 }
@@ -158,6 +160,8 @@ mint(struct work *w, struct write *wr, const struct op *op, struct moment m, uin
 		.siblings_max = w->o.siblings_max,
 		.context = op->has_context ? &op->context : NULL,
 		.overwrite = (op->flags & DYN_OVERWRITE) != 0,
+		.after = op->after,
+		.made_time = &wr->time,
 	};
 	struct stored s;
 	int rc;
