@@ -59,12 +59,12 @@ enum purpose { PURPOSE_DATA = 1, PURPOSE_GOSSIP, PURPOSE_SYNC };
 	    F(u8, op) F(u8, durability) F(u8, n) F(u8, w) F(u8, zone_w)        \
 	    F(u8, lww) F(u8, has_context) F(u32, flags) F(u32, timeout_ms)     \
 	    F(u64, expiry_ms) S(name, 2048) S(context, LIMIT_CONTEXT)          \
-	    S(value, DYN_VALUE_LIMIT) F(u64, after))                                         \
+	    S(value, DYN_VALUE_LIMIT) F(u64, after))                           \
 	M(15, ASK_ACK, ask_ack,                                                \
 	    F(u32, rc) F(u16, owners) F(u16, standins) F(u16, machines)        \
 	    F(u16, zones) F(u16, on_disk) F(id, coordinator)                   \
 	    F(u64, dot_node) F(u64, dot_incarnation) F(u64, dot_counter)       \
-	    F(u64, time))      \
+	    F(u64, time))                                                      \
 	/* what is your view, if its digest is not this one?  (paper 6.4) */   \
 	M(20, VIEW_ASK, view_ask, F(digest, digest))                           \
 	M(21, VIEW, view, F(digest, digest) S(view, 16 << 20))                 \
