@@ -12,6 +12,13 @@ enum { STANDINS_SHOWN = 3, PLACES_MAX = 64 };
 
 /* ---------------------------------------------------------- members, locate */
 
+/* All four labels are empty: a trial on loopback. */
+static bool
+is_unset(const char *location)
+{
+	return location[strspn(location, "/")] == '\0';
+}
+
 static const char *
 state_text(const struct dyn_member *m)
 {
@@ -64,7 +71,7 @@ ctl_members(struct ctl *c)
 		ctl_short_id(m->id, id);
 		table_cell(&t, "%s", id);
 		table_cell(&t, "%s", m->address);
-		table_cell(&t, "%s", m->location);
+		table_cell(&t, "%s", is_unset(m->location) ? "-" : m->location);
 		table_cell(&t, "%u", m->weight);
 		table_cell(&t, "%u", m->partitions);
 		table_cell(&t, "%s", state_text(m));
@@ -338,8 +345,8 @@ place_text(const char *location, char text[TABLE_CELL])
 	const char *zone = strchr(location, '/');
 	const char *machine = strrchr(location, '/');
 
-	if (zone == NULL) {
-		snprintf(text, TABLE_CELL, "%.16s", location);
+	if (zone == NULL || is_unset(location)) {
+		snprintf(text, TABLE_CELL, "%.16s", zone == NULL ? location : "-");
 		return;
 	}
 	snprintf(text, TABLE_CELL, "%.*s/%.12s", (int)strcspn(zone + 1, "/"), zone + 1,
