@@ -412,6 +412,13 @@ op_came(struct letter *l)
 	struct op *op = CONTAINER_OF((struct letter_space *)(void *)l, struct op, letter);
 	struct worker *w = op->worker;
 
+	if (w->links.closing) {
+		/* Of a callback, on another worker, that was faster than the
+		 * close: all requests have been ended already. */
+		op->rc = DYN_ECLOSED;
+		w->host->done(w->host->done_arg, op);
+		return;
+	}
 	w->figures_old = true;
 	work_op(w->work, op, host_moment(&w->loop), &w->out);
 }

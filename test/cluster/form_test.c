@@ -74,6 +74,27 @@ in_place(struct ring *r, unsigned n)
 	ck_assert_uint_eq(owned, n * s.partitions);
 }
 
+/* Each can ask each how it is. */
+static void
+ask_each_other(struct ring *r, struct proc *client)
+{
+	struct dyn_status own = DYN_STATUS_INIT, s = DYN_STATUS_INIT;
+	struct dyn_id nobody = { { 1 } };
+
+	for (unsigned i = 0; i < r->count; i++) {
+		proc_status(&r->peer[i], &own);
+		for (unsigned j = 0; j <= r->count; j++) {
+			struct proc *p = j < r->count ? &r->peer[j] : client;
+
+			ck_assert_int_eq(proc_member_status(p, r->peer[i].id, &s), 0);
+			ck_assert_mem_eq(&s.node, &r->peer[i].id, sizeof(s.node));
+			ck_assert_mem_eq(s.digest, own.digest, sizeof(s.digest));
+			ck_assert_uint_eq(s.owned, own.owned);
+		}
+	}
+	ck_assert_int_eq(proc_member_status(client, nobody, &s), DYN_ENOTFOUND);
+}
+
 static void
 whole_life(struct ring *r)
 {
@@ -84,6 +105,7 @@ whole_life(struct ring *r)
 	same_owners(r, &client, 3);
 	all_serve(r, &client);
 	in_place(r, 3);
+	ask_each_other(r, &client);
 	ck_assert_uint_eq(proc_members(&client, m, RING_MAX), r->count);
 	ck_assert_int_eq(proc_close(&client, 1000), 0);
 	ring_close(r);

@@ -77,6 +77,7 @@ START_TEST(two_join_under_load)
 	struct ring r;
 
 	ring_init(&r, 5);
+	r.base.workers = 2;
 	for (unsigned i = 0; i < 3; i++)
 		ring_open(&r, i);
 	ring_settled(&r, 3);
@@ -146,23 +147,22 @@ START_TEST(newcomer_is_killed)
 }
 END_TEST
 
-/* Until the ring has settled, reads of rows by one of the peers in turn; each row
- * once, since a read repairs. */
-static unsigned
+/* From the moment the newcomer is known, reads of rows by one of the others in
+ * turn; each row once, since a read repairs. */
+static void
 read_meanwhile(struct ring *r, unsigned rows)
 {
 	struct dyn_status s = DYN_STATUS_INIT;
-	unsigned row = 0, while_moving = 0;
 
-	for (; row < rows; row++) {
+	do {
+		proc_status(&r->peer[0], &s);
+	} while (s.members < 4);
+	for (unsigned row = 0; row < rows; row++) {
 		char key[32];
 
 		snprintf(key, sizeof(key), "row-%u", row);
 		ck_assert_str_eq(proc_read(&r->peer[row % 3], key, 0), "new");
-		proc_status(&r->peer[0], &s);
-		while_moving += s.moving;
 	}
-	return while_moving;
 }
 
 /*
@@ -189,7 +189,7 @@ START_TEST(newcomer_beside_a_stale_copy)
 	ring_settled(&r, 3);
 	o = ring_options(&r, 3);
 	proc_start(&r.peer[3], &o);
-	ck_assert_uint_gt(read_meanwhile(&r, ROWS), 0);
+	read_meanwhile(&r, ROWS);
 	ck_assert_int_eq(proc_ready(&r.peer[3], NULL), 0);
 	ring_settled(&r, 4);
 	for (unsigned i = 0; i < ROWS; i++) {

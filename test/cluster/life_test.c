@@ -224,6 +224,37 @@ START_TEST(stopped_process)
 }
 END_TEST
 
+/* With a seed and members that are there and do not answer: opening, asking
+ * and closing are bounded. */
+START_TEST(beside_a_stopped_process)
+{
+	struct dyn_status s = DYN_STATUS_INIT;
+	struct dyn_options o;
+	struct ring r;
+	uint64_t began;
+
+	ring_init(&r, 4);
+	for (unsigned i = 0; i < 3; i++)
+		ring_open(&r, i);
+	ring_settled(&r, 3);
+	proc_signal(&r.peer[0], SIGSTOP);
+	ck_assert_int_eq(proc_member_status(&r.peer[1], r.peer[0].id, &s), DYN_ETIMEOUT);
+	ck_assert_int_eq(proc_member_status(&r.peer[1], r.peer[2].id, &s), 0);
+	ck_assert_mem_eq(&s.node, &r.peer[2].id, sizeof(s.node));
+	began = test_now();
+	o = ring_options(&r, 3);
+	proc_open(&r.peer[3], &o); /* the stopped one is its first seed */
+	ck_assert_uint_lt((test_now() - began) / 1000000, 3000);
+	proc_write(&r.peer[3], "k", "v");
+	began = test_now();
+	for (unsigned i = 3; i > 0; i--)
+		ck_assert_int_eq(proc_close(&r.peer[i], 1000), 0);
+	/* Each of its three sorts of connections lingers a second at most. */
+	ck_assert_uint_lt((test_now() - began) / 1000000, 3 * 4500);
+	proc_kill(&r.peer[0]);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -234,6 +265,7 @@ suite(void)
 	test_case(s, "another address", another_address);
 	test_case(s, "close under load", close_under_load);
 	test_case(s, "stopped process", stopped_process);
+	test_case(s, "beside a stopped process", beside_a_stopped_process);
 	return s;
 }
 

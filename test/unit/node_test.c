@@ -226,8 +226,7 @@ struct watcher {
 	dyn_bucket *bucket;
 	pthread_t caller;
 	atomic_bool inside; /* the call that started it has not returned */
-	atomic_uint calls, early, wrong;
-	uint64_t answered;
+	atomic_uint started, calls, early, wrong;
 };
 
 static void
@@ -454,6 +453,43 @@ START_TEST(blocking_calls_from_callbacks)
 {
 	block_everywhere(api_local(NULL));
 	block_everywhere(open_dispatched());
+}
+END_TEST
+
+static void
+chain(void *arg, int rc, dyn_result *r)
+{
+	struct watcher *w = arg;
+	char key[32];
+
+	(void)rc;
+	dyn_result_free(r);
+	atomic_fetch_add(&w->calls, 1);
+	snprintf(key, sizeof(key), "%u", atomic_fetch_add(&w->started, 1));
+	if (dyn_get_async(w->bucket, dyn_str(key), NULL, chain, w) != 0)
+		atomic_fetch_sub(&w->started, 1);
+}
+
+/* Callbacks that go on making calls, to all workers, until they are refused. */
+START_TEST(close_while_callbacks_call)
+{
+	struct dyn_options o = DYN_OPTIONS_INIT;
+
+	o.role = DYN_LOCAL;
+	o.workers = 4;
+	for (int i = 0; i < 30; i++) {
+		struct watcher w = { .node = api_open(&o) };
+
+		w.bucket = api_bucket(w.node, "b", DYN_SIBLINGS, NULL);
+		atomic_store(&w.started, 8);
+		for (int k = 0; k < 8; k++)
+			ck_assert_int_eq(
+			    dyn_get_async(w.bucket, dyn_str("k"), NULL, chain, &w), 0);
+		test_sleep_ms(5);
+		ck_assert_int_ge(dyn_close(w.node, 1000), DYN_ETIMEOUT);
+		ck_assert_uint_ge(atomic_load(&w.calls), 8);
+		ck_assert_uint_eq(atomic_load(&w.calls), atomic_load(&w.started));
+	}
 }
 END_TEST
 
@@ -697,6 +733,7 @@ suite(void)
 	test_case(s, "callbacks on dispatch", callbacks_on_dispatch);
 	test_case(s, "calls from callbacks", calls_from_callbacks);
 	test_case(s, "blocking calls from callbacks", blocking_calls_from_callbacks);
+	test_case(s, "close while callbacks call", close_while_callbacks_call);
 	test_case(s, "close with calls in flight", close_with_calls_in_flight);
 	test_case(s, "child of fork", child_of_fork);
 	test_case(s, "signals", signals_are_the_applications);
