@@ -28,15 +28,6 @@ same_owners(struct ring *r, struct proc *client, unsigned n)
 	}
 }
 
-static unsigned
-reachable(struct proc *p)
-{
-	struct dyn_status s = DYN_STATUS_INIT;
-
-	proc_status(p, &s);
-	return s.reachable;
-}
-
 /* Written through one, read through another, for each pair. */
 static void
 all_serve(struct ring *r, struct proc *client)
@@ -67,7 +58,7 @@ in_place(struct ring *r, unsigned n)
 		proc_status(&r->peer[i], &s);
 		ck_assert_uint_eq(s.n, n);
 		/* Who came up before the others dials them again. */
-		TEST_WAIT(reachable(&r->peer[i]) == r->count, 5000);
+		TEST_WAIT(proc_reaches(&r->peer[i]) == r->count, 5000);
 		ck_assert_uint_eq(s.under_replicated, 0);
 		owned += s.owned;
 	}

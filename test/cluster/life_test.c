@@ -128,6 +128,7 @@ START_TEST(another_address)
 	/* The client polls every 10 seconds. */
 	TEST_WAIT(knows_address(&client, &r.peer[0]) && knows_address(&client, &r.peer[1]),
 	    15000);
+	TEST_WAIT(proc_reaches(&client) == 3, 5000);
 	read_all(&client, 20, "value");
 	ck_assert_int_eq(proc_close(&client, 1000), 0);
 	ring_close(&r);

@@ -510,6 +510,15 @@ proc_status(struct proc *p, struct dyn_status *out)
 	*out = t.status;
 }
 
+unsigned
+proc_reaches(struct proc *p)
+{
+	struct dyn_status s = DYN_STATUS_INIT;
+
+	proc_status(p, &s);
+	return s.reachable;
+}
+
 void
 proc_stats(struct proc *p, struct dyn_stats *out)
 {

@@ -67,6 +67,7 @@ void proc_write(struct proc *, const char *key, const char *value);
 const char *proc_read(struct proc *, const char *key, unsigned flags);
 
 void proc_status(struct proc *, struct dyn_status *);
+unsigned proc_reaches(struct proc *); /* members it can reach */
 void proc_stats(struct proc *, struct dyn_stats *);
 /* The members it knows; returns how many. */
 size_t proc_members(struct proc *, struct dyn_member *out, size_t cap);
