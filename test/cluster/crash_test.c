@@ -114,7 +114,7 @@ START_TEST(repaired_by_reading)
 	proc_kill(&r.peer[dead]);
 	for (unsigned k = 0; k < 10; k++) {
 		struct proc_answer a;
-		struct proc_call c = { .key = key, .value = "new" };
+		struct proc_call c = {.key = key, .value = "new"};
 
 		snprintf(key, sizeof(key), "k%u", k);
 		ck_assert_int_eq(proc_get(&r.peer[0], &c, &a), 0);
@@ -129,7 +129,8 @@ START_TEST(repaired_by_reading)
 		snprintf(key, sizeof(key), "k%u", k);
 		ck_assert_str_eq(proc_read(&r.peer[dead], key, DYN_HERE), "old");
 		ck_assert_str_eq(proc_read(&r.peer[0], key, 0), "new");
-		TEST_WAIT(strcmp(proc_read(&r.peer[dead], key, DYN_HERE), "new") == 0, 3000);
+		TEST_WAIT(
+		    strcmp(proc_read(&r.peer[dead], key, DYN_HERE), "new") == 0, 3000);
 	}
 	ring_close(&r);
 }

@@ -20,7 +20,8 @@ same_owners(struct ring *r, struct proc *client, unsigned n)
 		ck_assert_uint_eq(proc_owners(client, key, owners, 8), n);
 		for (unsigned i = 0; i < n; i++)
 			for (unsigned j = 0; j < i; j++)
-				ck_assert_mem_ne(&owners[i], &owners[j], sizeof(owners[0]));
+				ck_assert_mem_ne(
+				    &owners[i], &owners[j], sizeof(owners[0]));
 		for (unsigned i = 0; i < r->count; i++) {
 			ck_assert_uint_eq(proc_owners(&r->peer[i], key, others, 8), n);
 			ck_assert_mem_eq(owners, others, n * sizeof(owners[0]));
@@ -70,7 +71,7 @@ static void
 ask_each_other(struct ring *r, struct proc *client)
 {
 	struct dyn_status own = DYN_STATUS_INIT, s = DYN_STATUS_INIT;
-	struct dyn_id nobody = { { 1 } };
+	struct dyn_id nobody = {{1}};
 
 	for (unsigned i = 0; i < r->count; i++) {
 		proc_status(&r->peer[i], &own);

@@ -19,7 +19,8 @@ mount_small(const char *folder)
 	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
 	    mount("none", folder, "tmpfs", 0, "size=1m") == 0)
 		return true;
-	fprintf(stderr, "full_test: SKIPPED, this user may not mount: %s\n", strerror(errno));
+	fprintf(
+	    stderr, "full_test: SKIPPED, this user may not mount: %s\n", strerror(errno));
 	return false;
 }
 
@@ -38,7 +39,7 @@ write_row(struct proc *p, unsigned i, unsigned w, int expected)
 	static char value[2000];
 	struct proc_answer a;
 	char key[32];
-	struct proc_call c = { .key = key, .value = value, .call = { .w = w } };
+	struct proc_call c = {.key = key, .value = value, .call = {.w = w}};
 
 	memset(value, 'x', sizeof(value) - 1);
 	snprintf(key, sizeof(key), "row-%u", i);

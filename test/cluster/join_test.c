@@ -64,7 +64,8 @@ holds_its_share(struct ring *r, unsigned newcomer, struct load *l)
 			if (memcmp(&owners[i], &r->peer[newcomer].id, 16) == 0) {
 				mine++;
 				ck_assert_uint_eq(
-				    strlen(proc_read(&r->peer[newcomer], key, DYN_HERE)), 1999);
+				    strlen(proc_read(&r->peer[newcomer], key, DYN_HERE)),
+				    1999);
 			}
 	}
 	ck_assert_uint_gt(mine, 0);
@@ -109,7 +110,7 @@ END_TEST
 
 START_TEST(newcomer_is_killed)
 {
-	static const unsigned lives_ms[] = { 5, 15, 40, 80, 150 };
+	static const unsigned lives_ms[] = {5, 15, 40, 80, 150};
 	struct load *l = load_new(40, 4, 3000);
 	struct dyn_options o;
 	struct proc client;

@@ -27,7 +27,7 @@ write_all(struct ring *r, unsigned keys, const char *value)
 	for (unsigned k = 0; k < keys; k++) {
 		struct proc_answer a;
 		char key[32];
-		struct proc_call c = { .key = key, .value = value };
+		struct proc_call c = {.key = key, .value = value};
 
 		snprintf(key, sizeof(key), "k%u", k);
 		ck_assert_int_eq(proc_get(&r->peer[0], &c, &a), 0);
@@ -59,7 +59,7 @@ END_TEST
 /* Members need nobody to open; one of three can do nothing but say so. */
 START_TEST(return_alone)
 {
-	struct proc_call c = { .key = "k0", .value = "alone" };
+	struct proc_call c = {.key = "k0", .value = "alone"};
 	struct proc_answer a;
 	struct ring r;
 	uint64_t began;
@@ -126,7 +126,8 @@ START_TEST(another_address)
 		read_all(&r.peer[i], 20, "value");
 	}
 	/* The client polls every 10 seconds. */
-	TEST_WAIT(knows_address(&client, &r.peer[0]) && knows_address(&client, &r.peer[1]),
+	TEST_WAIT(
+	    knows_address(&client, &r.peer[0]) && knows_address(&client, &r.peer[1]),
 	    15000);
 	TEST_WAIT(proc_reaches(&client) == 3, 5000);
 	read_all(&client, 20, "value");

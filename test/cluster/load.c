@@ -19,8 +19,8 @@ struct load_run {
 struct load *
 load_new(unsigned keys, unsigned writers, unsigned timeout_ms)
 {
-	struct load *l = mmap(NULL, sizeof(*l), PROT_READ | PROT_WRITE,
-	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct load *l = mmap(
+	    NULL, sizeof(*l), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	ck_assert_ptr_ne(l, MAP_FAILED);
 	ck_assert_uint_le(keys, LOAD_KEYS);
@@ -71,8 +71,9 @@ broken(struct load *l, atomic_uint *which, const char *what, unsigned key, unsig
     unsigned bound)
 {
 	if (atomic_fetch_add(which, 1) == 0)
-		snprintf(l->text, sizeof(l->text), "%s: key %u, got %u, bound %u, phase %u",
-		    what, key, got, bound, atomic_load(&l->phase));
+		snprintf(l->text, sizeof(l->text),
+		    "%s: key %u, got %u, bound %u, phase %u", what, key, got, bound,
+		    atomic_load(&l->phase));
 }
 
 static void
@@ -121,7 +122,7 @@ stopped(const struct load_run *run)
 static void
 rest(const struct load *l)
 {
-	struct timespec t = { 0, (long)l->pause_us * 1000 };
+	struct timespec t = {0, (long)l->pause_us * 1000};
 
 	nanosleep(&t, NULL);
 }
@@ -131,7 +132,7 @@ static dyn_result *
 read_key(struct load_run *run, unsigned key)
 {
 	struct load *l = run->load;
-	struct dyn_call call = { .timeout_ms = l->timeout_ms };
+	struct dyn_call call = {.timeout_ms = l->timeout_ms};
 	struct load_count *c = &l->count[atomic_load(&l->phase)];
 	unsigned acked = atomic_load(&l->key[key].acked);
 	uint64_t began = test_now();
@@ -172,7 +173,7 @@ write_key(struct load_run *run, unsigned key, dyn_context **seen)
 	struct load *l = run->load;
 	struct load_key *k = &l->key[key];
 	struct load_count *c = &l->count[atomic_load(&l->phase)];
-	struct dyn_call call = { .timeout_ms = l->timeout_ms };
+	struct dyn_call call = {.timeout_ms = l->timeout_ms};
 	unsigned number = atomic_fetch_add(&k->started, 1) + 1;
 	char name[32], value[LOAD_SIZE];
 	dyn_result *r = NULL;
@@ -227,7 +228,7 @@ write_keys(void *arg)
 	struct load_run *run = arg;
 	struct load *l = run->load;
 	unsigned me = atomic_fetch_add(&l->next_writer, 1) % l->writers;
-	dyn_context *seen[LOAD_KEYS] = { NULL };
+	dyn_context *seen[LOAD_KEYS] = {NULL};
 	bool unsure[LOAD_KEYS];
 
 	for (unsigned k = 0; k < LOAD_KEYS; k++)
@@ -254,7 +255,7 @@ load_start(struct load *l, dyn_bucket *b, unsigned writers, unsigned readers)
 	run->bucket = b;
 	for (unsigned i = 0; i < writers + readers; i++)
 		if (pthread_create(&run->threads[run->count++], NULL,
-		        i < writers ? write_keys : read_keys, run) != 0)
+			i < writers ? write_keys : read_keys, run) != 0)
 			abort();
 	return run;
 }
@@ -276,9 +277,10 @@ void
 load_check(const struct load *l)
 {
 	ck_assert_msg(atomic_load(&l->stale) == 0 && atomic_load(&l->phantom) == 0 &&
-	        atomic_load(&l->revived) == 0 && atomic_load(&l->late) == 0,
-	    "%u stale, %u phantom, %u revived, %u late; first: %s", atomic_load(&l->stale),
-	    atomic_load(&l->phantom), atomic_load(&l->revived), atomic_load(&l->late), l->text);
+			  atomic_load(&l->revived) == 0 && atomic_load(&l->late) == 0,
+	    "%u stale, %u phantom, %u revived, %u late; first: %s",
+	    atomic_load(&l->stale), atomic_load(&l->phantom), atomic_load(&l->revived),
+	    atomic_load(&l->late), l->text);
 }
 
 /* The largest number among the values of an answer. */
@@ -302,14 +304,14 @@ load_verify(struct load *l, struct proc *p, unsigned flags)
 	for (unsigned key = 0; key < l->keys; key++) {
 		struct proc_answer a;
 		char name[32];
-		struct proc_call c = { .key = name, .call = { .flags = flags } };
+		struct proc_call c = {.key = name, .call = {.flags = flags}};
 		unsigned acked = atomic_load(&l->key[key].acked), newest;
 
 		key_name(name, key);
 		ck_assert_msg(proc_get(p, &c, &a) == 0, "get: %s", dyn_strerror(a.rc));
 		newest = newest_of(key, a.values);
-		ck_assert_msg(newest >= acked, "key %u: read %u, acknowledged %u", key, newest,
-		    acked);
+		ck_assert_msg(newest >= acked, "key %u: read %u, acknowledged %u", key,
+		    newest, acked);
 		ck_assert_uint_le(newest, atomic_load(&l->key[key].started));
 	}
 }

@@ -61,7 +61,8 @@ void load_phase(struct load *, unsigned phase);
 
 /* For proc.c, in the child: run until load.stop or *stop. */
 struct load_run;
-struct load_run *load_start(struct load *, dyn_bucket *, unsigned writers, unsigned readers);
+struct load_run *load_start(
+    struct load *, dyn_bucket *, unsigned writers, unsigned readers);
 void load_stop(struct load_run *);
 
 #endif

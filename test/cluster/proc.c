@@ -17,8 +17,17 @@
 #define ANSWER_WAIT_MS 40000
 
 enum ask_kind {
-	ASK_GET, ASK_PUT, ASK_DELETE, ASK_STATUS, ASK_STATS, ASK_MEMBERS, ASK_OWNERS,
-	ASK_MEMBER_STATUS, ASK_LOAD, ASK_UNLOAD, ASK_CLOSE,
+	ASK_GET,
+	ASK_PUT,
+	ASK_DELETE,
+	ASK_STATUS,
+	ASK_STATS,
+	ASK_MEMBERS,
+	ASK_OWNERS,
+	ASK_MEMBER_STATUS,
+	ASK_LOAD,
+	ASK_UNLOAD,
+	ASK_CLOSE,
 	ASK_CLOSE_BUSY
 };
 
@@ -77,7 +86,7 @@ struct child {
 static void
 log_line(void *arg, enum dyn_log_level level, const char *line)
 {
-	static const char *const names[] = { "error", "warning", "info", "debug" };
+	static const char *const names[] = {"error", "warning", "info", "debug"};
 
 	fprintf(arg, "%d %llu %s: %s\n", (int)getpid(),
 	    (unsigned long long)test_now() / 1000000 % 1000000, names[level], line);
@@ -106,10 +115,11 @@ take_result(struct proc_answer *a, dyn_result *r)
 		values[i] = dyn_result_value(r, i);
 	qsort(values, MIN(a->count, 64u), sizeof(values[0]), by_text);
 	for (size_t i = 0; i < MIN(a->count, 64u) && len < sizeof(a->values); i++)
-		len += (size_t)snprintf(a->values + len, sizeof(a->values) - len, "%s%.*s",
-		    i > 0 ? "|" : "", (int)values[i].len, (const char *)values[i].data);
+		len += (size_t)snprintf(a->values + len, sizeof(a->values) - len,
+		    "%s%.*s", i > 0 ? "|" : "", (int)values[i].len,
+		    (const char *)values[i].data);
 	if (dyn_context_encode(dyn_result_context(r), a->context, sizeof(a->context),
-	        &a->context_len) != 0)
+		&a->context_len) != 0)
 		abort();
 	dyn_result_free(r);
 }
@@ -129,7 +139,8 @@ do_call(struct child *c, const struct ask *ask, struct proc_answer *a)
 	if (ask->kind == ASK_GET)
 		a->rc = dyn_get(c->bucket, key, &ask->call, &r);
 	else if (ask->kind == ASK_PUT)
-		a->rc = dyn_put(c->bucket, key, context, dyn_str(ask->value), &ask->call, &r);
+		a->rc =
+		    dyn_put(c->bucket, key, context, dyn_str(ask->value), &ask->call, &r);
 	else
 		a->rc = dyn_delete(c->bucket, key, context, &ask->call, &r);
 	a->ms = (unsigned)((test_now() - began) / 1000000);
@@ -172,10 +183,10 @@ close_busy(struct child *c, unsigned ms)
 
 	for (unsigned i = 0; i < 30; i++) {
 		snprintf(key, sizeof(key), "last-%u", i);
-		started += dyn_put_async(c->bucket, dyn_str(key), NULL, dyn_str("value"), NULL,
-		    count_answer, &answered) == 0;
+		started += dyn_put_async(c->bucket, dyn_str(key), NULL, dyn_str("value"),
+			       NULL, count_answer, &answered) == 0;
 		started += dyn_get_async(c->bucket, dyn_str(key), NULL, count_answer,
-		    &answered) == 0;
+			       &answered) == 0;
 	}
 	rc = dyn_close(c->node, ms);
 	if (atomic_load(&answered) != started)
@@ -219,7 +230,7 @@ do_other(struct child *c, const struct ask *ask, struct told *t)
 		load_stop(c->run);
 		c->run = NULL;
 		t->rc = ask->kind == ASK_CLOSE_BUSY ? close_busy(c, ask->ms)
-		                                    : dyn_close(c->node, ask->ms);
+						    : dyn_close(c->node, ask->ms);
 		return false;
 	}
 }
@@ -266,7 +277,7 @@ open_child(struct child *c, const struct dyn_options *options, struct dyn_error 
 static void
 child_main(int fd, const char *log, const struct dyn_options *options)
 {
-	struct child c = { .fd = fd };
+	struct child c = {.fd = fd};
 	struct dyn_options o = *options;
 	struct told *t = calloc(1, sizeof(*t));
 	struct ask *ask = calloc(1, sizeof(*ask));
@@ -349,7 +360,7 @@ reap(struct proc *p, bool killed)
 static void
 hear(struct proc *p, void *bytes, size_t len)
 {
-	struct pollfd fd = { .fd = p->fd, .events = POLLIN };
+	struct pollfd fd = {.fd = p->fd, .events = POLLIN};
 	int status;
 
 	ck_assert_int_ne(p->pid, 0);
@@ -420,7 +431,7 @@ ask_told(struct proc *p, struct ask *ask, struct told *t)
 void
 proc_closing(struct proc *p, unsigned deadline_ms)
 {
-	struct ask ask = { .kind = ASK_CLOSE_BUSY, .ms = deadline_ms };
+	struct ask ask = {.kind = ASK_CLOSE_BUSY, .ms = deadline_ms};
 
 	tell(p, &ask);
 }
@@ -438,7 +449,7 @@ proc_closed(struct proc *p)
 int
 proc_close(struct proc *p, unsigned deadline_ms)
 {
-	struct ask ask = { .kind = ASK_CLOSE, .ms = deadline_ms };
+	struct ask ask = {.kind = ASK_CLOSE, .ms = deadline_ms};
 
 	tell(p, &ask);
 	return proc_closed(p);
@@ -449,7 +460,7 @@ proc_close(struct proc *p, unsigned deadline_ms)
 static int
 call(struct proc *p, enum ask_kind kind, const struct proc_call *c, struct proc_answer *a)
 {
-	struct ask ask = { .kind = kind, .call = c->call };
+	struct ask ask = {.kind = kind, .call = c->call};
 
 	snprintf(ask.key, sizeof(ask.key), "%s", c->key);
 	snprintf(ask.value, sizeof(ask.value), "%s", c->value != NULL ? c->value : "");
@@ -483,7 +494,7 @@ proc_delete(struct proc *p, const struct proc_call *c, struct proc_answer *a)
 void
 proc_write(struct proc *p, const char *key, const char *value)
 {
-	struct proc_call c = { .key = key, .value = value };
+	struct proc_call c = {.key = key, .value = value};
 	struct proc_answer a;
 
 	ck_assert_msg(proc_put(p, &c, &a) == 0, "put %s: %s", key, dyn_strerror(a.rc));
@@ -493,7 +504,7 @@ const char *
 proc_read(struct proc *p, const char *key, unsigned flags)
 {
 	static struct proc_answer a;
-	struct proc_call c = { .key = key, .call = { .flags = flags } };
+	struct proc_call c = {.key = key, .call = {.flags = flags}};
 
 	ck_assert_msg(proc_get(p, &c, &a) == 0, "get %s: %s", key, dyn_strerror(a.rc));
 	return a.values;
@@ -502,7 +513,7 @@ proc_read(struct proc *p, const char *key, unsigned flags)
 void
 proc_status(struct proc *p, struct dyn_status *out)
 {
-	struct ask ask = { .kind = ASK_STATUS };
+	struct ask ask = {.kind = ASK_STATUS};
 	struct told t;
 
 	ask_told(p, &ask, &t);
@@ -522,7 +533,7 @@ proc_reaches(struct proc *p)
 void
 proc_stats(struct proc *p, struct dyn_stats *out)
 {
-	struct ask ask = { .kind = ASK_STATS };
+	struct ask ask = {.kind = ASK_STATS};
 	struct told t;
 
 	ask_told(p, &ask, &t);
@@ -533,7 +544,7 @@ proc_stats(struct proc *p, struct dyn_stats *out)
 size_t
 proc_members(struct proc *p, struct dyn_member *out, size_t cap)
 {
-	struct ask ask = { .kind = ASK_MEMBERS };
+	struct ask ask = {.kind = ASK_MEMBERS};
 	struct told t;
 
 	ask_told(p, &ask, &t);
@@ -546,7 +557,7 @@ proc_members(struct proc *p, struct dyn_member *out, size_t cap)
 size_t
 proc_owners(struct proc *p, const char *key, struct dyn_id *out, size_t cap)
 {
-	struct ask ask = { .kind = ASK_OWNERS };
+	struct ask ask = {.kind = ASK_OWNERS};
 	struct told t;
 
 	snprintf(ask.key, sizeof(ask.key), "%s", key);
@@ -560,7 +571,7 @@ proc_owners(struct proc *p, const char *key, struct dyn_id *out, size_t cap)
 int
 proc_member_status(struct proc *p, struct dyn_id id, struct dyn_status *out)
 {
-	struct ask ask = { .kind = ASK_MEMBER_STATUS, .id = id };
+	struct ask ask = {.kind = ASK_MEMBER_STATUS, .id = id};
 	struct told t;
 
 	ask_told(p, &ask, &t);
@@ -571,8 +582,8 @@ proc_member_status(struct proc *p, struct dyn_id id, struct dyn_status *out)
 void
 proc_load(struct proc *p, struct load *load, unsigned writers, unsigned readers)
 {
-	struct ask ask = { .kind = ASK_LOAD, .load = load, .writers = writers,
-		.readers = readers };
+	struct ask ask = {
+	    .kind = ASK_LOAD, .load = load, .writers = writers, .readers = readers};
 	struct told t;
 
 	ask_told(p, &ask, &t);
@@ -581,7 +592,7 @@ proc_load(struct proc *p, struct load *load, unsigned writers, unsigned readers)
 void
 proc_unload(struct proc *p)
 {
-	struct ask ask = { .kind = ASK_UNLOAD };
+	struct ask ask = {.kind = ASK_UNLOAD};
 	struct told t;
 
 	ask_told(p, &ask, &t);
@@ -610,7 +621,7 @@ proc_address(void)
 {
 	static char texts[64][32];
 	static unsigned count;
-	struct sockaddr_in a = { .sin_family = AF_INET };
+	struct sockaddr_in a = {.sin_family = AF_INET};
 	socklen_t len = sizeof(a);
 	int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 

@@ -49,8 +49,8 @@ struct proc_answer {
 	int rc;
 	unsigned count, siblings;
 	struct dyn_receipt receipt;
-	unsigned ms;            /* how long it took */
-	char values[4096];      /* sorted, joined by '|' */
+	unsigned ms;       /* how long it took */
+	char values[4096]; /* sorted, joined by '|' */
 	unsigned char context[2048];
 	size_t context_len;
 };

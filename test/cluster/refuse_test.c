@@ -42,7 +42,8 @@ stays_out(const struct dyn_options *o, int code, const char *word)
 	proc_start(&p, o);
 	rc = proc_ready(&p, &error);
 	ck_assert_msg(rc == code, "%s: %d %s instead of %d", word, rc, error.text, code);
-	ck_assert_msg(strstr(error.text, word) != NULL, "'%s' not in '%s'", word, error.text);
+	ck_assert_msg(
+	    strstr(error.text, word) != NULL, "'%s' not in '%s'", word, error.text);
 }
 
 START_TEST(other_settings)
@@ -54,14 +55,14 @@ START_TEST(other_settings)
 	o = ring_options(&r, 0);
 	o.listen = proc_address();
 	o.open_timeout_ms = 3000;
-#define OUT(word, ...)                                                         \
-	do {                                                                   \
-		struct dyn_options saved = o;                                  \
-		o.dir = test_path(test_dir(), "new");                          \
-		o.join = DYN_JOIN_AUTO;                                        \
-		__VA_ARGS__;                                                   \
-		stays_out(&o, DYN_ERING, word);                                \
-		o = saved;                                                     \
+#define OUT(word, ...)                                                                   \
+	do {                                                                             \
+		struct dyn_options saved = o;                                            \
+		o.dir = test_path(test_dir(), "new");                                    \
+		o.join = DYN_JOIN_AUTO;                                                  \
+		__VA_ARGS__;                                                             \
+		stays_out(&o, DYN_ERING, word);                                          \
+		o = saved;                                                               \
 	} while (0)
 	OUT("ring", o.ring = "other");
 	OUT("n = 3", o.n = 2);
@@ -78,7 +79,7 @@ END_TEST
 /* Two rings of one name, one of which is told to look for the other. */
 START_TEST(rings_that_meet)
 {
-	struct proc_call alone = { .key = "alone", .value = "0", .call = { .w = 1 } };
+	struct proc_call alone = {.key = "alone", .value = "0", .call = {.w = 1}};
 	struct proc_answer a;
 	struct dyn_options o;
 	struct proc other;
@@ -138,9 +139,11 @@ START_TEST(copied_directory)
 	ring_open(&r, 1);
 	proc_open(&copy, &o);
 	TEST_WAIT(proc_logged(&copy, "copied data directory") ||
-	        proc_logged(&r.peer[1], "copied data directory"), 10000);
+		      proc_logged(&r.peer[1], "copied data directory"),
+	    10000);
 	TEST_WAIT(proc_logged(&copy, "runs with this node's id") ||
-	        proc_logged(&r.peer[1], "runs with this node's id"), 20000);
+		      proc_logged(&r.peer[1], "runs with this node's id"),
+	    20000);
 	ck_assert_str_eq(proc_read(&r.peer[0], "k", 0), "ring");
 	proc_kill(&copy);
 	ring_kill(&r);
@@ -217,8 +220,8 @@ START_TEST(certificates)
 	tries(&r, folder, "foreign", "stranger"); /* neither trusts the other */
 	tries(&r, folder, "ca", "stranger");      /* only we do not trust it */
 	tries(&r, folder, "ca", "expired");
-	tries(&r, folder, "ca", "elsewhere");     /* does not name its host */
-	tries(&r, folder, NULL, NULL);            /* plain text */
+	tries(&r, folder, "ca", "elsewhere"); /* does not name its host */
+	tries(&r, folder, NULL, NULL);        /* plain text */
 	unharmed(&r);
 	proc_kill(&r.peer[2]);
 	ring_open(&r, 2);
@@ -232,8 +235,7 @@ END_TEST
 /* ------------------------------------------------------------------- garbage */
 
 /* Bytes that are no frame; that are, but not for a stranger; that stop. */
-static void
-throw(const char *address, unsigned kind, unsigned *seed)
+static void throw(const char *address, unsigned kind, unsigned *seed)
 {
 	unsigned char bytes[4096];
 	int fd = raw_dial(address);
@@ -290,7 +292,7 @@ START_TEST(garbage)
 	ck_assert_uint_eq(atomic_load(&l->count[0].put_unknown), 0);
 	ck_assert_uint_eq(atomic_load(&l->count[0].get_failed), 0);
 	ck_assert(proc_logged(&r.peer[0], "malformed") ||
-	    proc_logged(&r.peer[0], "during the greeting"));
+		  proc_logged(&r.peer[0], "during the greeting"));
 	unharmed(&r);
 	ring_close(&r);
 }

@@ -57,8 +57,8 @@ ring_open_all(struct ring *r)
 		proc_start(&r->peer[i], &o);
 	}
 	for (unsigned i = 0; i < r->count; i++)
-		ck_assert_msg(proc_ready(&r->peer[i], &error) == 0, "peer %u: %s", i,
-		    error.text);
+		ck_assert_msg(
+		    proc_ready(&r->peer[i], &error) == 0, "peer %u: %s", i, error.text);
 	ring_settled(r, r->count);
 }
 
@@ -90,8 +90,9 @@ is_settled(struct ring *r, unsigned members, struct dyn_status *why)
 		if (first)
 			memcpy(digest, why->digest, sizeof(digest));
 		first = false;
-		if (why->members != members || why->agreed != members || why->pending != 0 ||
-		    why->moving != 0 || why->reachable != running || memcmp(digest, why->digest, sizeof(digest)) != 0)
+		if (why->members != members || why->agreed != members ||
+		    why->pending != 0 || why->moving != 0 || why->reachable != running ||
+		    memcmp(digest, why->digest, sizeof(digest)) != 0)
 			return false;
 	}
 	return true;
@@ -105,8 +106,10 @@ ring_settled(struct ring *r, unsigned members)
 
 	while (!is_settled(r, members, &s)) {
 		ck_assert_msg(test_now() < until,
-		    "not settled: %u members, %u reachable, %u agreed, %u pending, %u moving, "
-		    "epoch %llu", s.members, s.reachable, s.agreed, s.pending, s.moving,
+		    "not settled: %u members, %u reachable, %u agreed, %u pending, %u "
+		    "moving, "
+		    "epoch %llu",
+		    s.members, s.reachable, s.agreed, s.pending, s.moving,
 		    (unsigned long long)s.epoch);
 		test_sleep_ms(20);
 	}

@@ -12,7 +12,7 @@ enum { RING_MAX = 8 };
 
 struct ring {
 	unsigned count;
-	bool first_creates; /* default; else the first of the seeds does, later */
+	bool first_creates;      /* default; else the first of the seeds does, later */
 	struct dyn_options base; /* what all have in common */
 	struct proc peer[RING_MAX];
 	const char *dir[RING_MAX], *address[RING_MAX];

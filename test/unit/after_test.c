@@ -36,9 +36,9 @@ decode(const struct effect *e, enum msg_kind kind, union msg *m)
 
 START_TEST(who_asks_says_it)
 {
-	struct script *s = script_new(&(struct script_options){ .self = 'z', .client = true,
-	    .view = view_ring(3, 3, 16) });
-	struct op *op = op_new(OP_PUT, "k", &(struct with){ .value = "x", .lww = true });
+	struct script *s = script_new(&(struct script_options){
+	    .self = 'z', .client = true, .view = view_ring(3, 3, 16)});
+	struct op *op = op_new(OP_PUT, "k", &(struct with){.value = "x", .lww = true});
 	union msg m;
 
 	op->after = LATE;
@@ -66,8 +66,8 @@ time_of(struct dyn_slice object)
 START_TEST(who_mints_keeps_to_it)
 {
 	struct script *s = script_new(
-	    &(struct script_options){ .self = 'a', .view = view_ring(3, 3, 16) });
-	struct op *op = op_new(OP_PUT, "k", &(struct with){ .value = "x", .lww = true });
+	    &(struct script_options){.self = 'a', .view = view_ring(3, 3, 16)});
+	struct op *op = op_new(OP_PUT, "k", &(struct with){.value = "x", .lww = true});
 	union msg m;
 
 	op->after = LATE;
@@ -87,11 +87,11 @@ END_TEST
 
 START_TEST(who_asked_hears_it)
 {
-	struct script *s = script_new(&(struct script_options){ .self = 'z', .client = true,
-	    .view = view_ring(3, 3, 16) });
+	struct script *s = script_new(&(struct script_options){
+	    .self = 'z', .client = true, .view = view_ring(3, 3, 16)});
 	union msg m;
 
-	script_op(s, OP_PUT, "k", &(struct with){ .value = "x", .fastest = 'b' });
+	script_op(s, OP_PUT, "k", &(struct with){.value = "x", .fastest = 'b'});
 	memset(&m, 0, sizeof(m));
 	m.ask_ack.dot_counter = 1;
 	m.ask_ack.time = LATE;
@@ -105,16 +105,22 @@ END_TEST
 START_TEST(an_owner_that_is_asked)
 {
 	struct script *s = script_new(
-	    &(struct script_options){ .self = 'a', .view = view_ring(1, 1, 16) });
+	    &(struct script_options){.self = 'a', .view = view_ring(1, 1, 16)});
 	struct buf *name = key_name("k"), *frame;
 	struct frame head = work_head(s->work, 40), f;
-	struct dyn_id from = { { 0 } };
+	struct dyn_id from = {{0}};
 	union msg m;
 
 	memset(&m, 0, sizeof(m));
-	m.ask = (struct msg_ask){ .op = OP_PUT, .durability = DYN_DURABLE_MEMORY, .n = 1,
-		.w = 1, .lww = 1, .timeout_ms = 100, .name = buf_slice(name),
-		.value = dyn_str("x"), .after = LATE };
+	m.ask = (struct msg_ask){.op = OP_PUT,
+	    .durability = DYN_DURABLE_MEMORY,
+	    .n = 1,
+	    .w = 1,
+	    .lww = 1,
+	    .timeout_ms = 100,
+	    .name = buf_slice(name),
+	    .value = dyn_str("x"),
+	    .after = LATE};
 	ck_assert_int_eq(msg_encode(&frame, &head, MSG_ASK, &m), 0);
 	ck_assert_int_eq(frame_decode(&f, buf_slice(frame)), 0);
 	ck_assert_int_eq(work_frame(s->work, &from, 7, &f, s->m, &s->out), 0);

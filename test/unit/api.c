@@ -8,7 +8,7 @@
 dyn_node *
 api_open(const struct dyn_options *o)
 {
-	struct dyn_error error = { 0 };
+	struct dyn_error error = {0};
 	dyn_node *n = NULL;
 	int rc = dyn_open(&n, o, &error);
 

@@ -21,7 +21,8 @@ void api_close(dyn_node *);
 dyn_bucket *api_bucket(dyn_node *, const char *name, enum dyn_policy, dyn_merge *);
 
 /* Put with a context; returns the context of the result as a copy. */
-dyn_context *api_put(dyn_bucket *, const char *key, const dyn_context *, const char *value);
+dyn_context *api_put(
+    dyn_bucket *, const char *key, const dyn_context *, const char *value);
 dyn_result *api_get(dyn_bucket *, const char *key);
 /* The values of a key, sorted, joined by '|'; "" if there are none.  In one of
  * a few static buffers. */
@@ -31,8 +32,8 @@ dyn_context *api_context(dyn_bucket *, const char *key);
 
 /* A merge callback: the union of the values, taken as sets of '|'-separated
  * words. */
-int api_union(void *arg, struct dyn_slice key, const struct dyn_slice *values, size_t count,
-    struct dyn_buffer *out);
+int api_union(void *arg, struct dyn_slice key, const struct dyn_slice *values,
+    size_t count, struct dyn_buffer *out);
 
 /* Open file descriptors of this process; its threads. */
 unsigned api_files(void);

@@ -37,12 +37,13 @@ unchanged(void *arg, struct dyn_slice key, const struct dyn_slice *value,
 static void
 refuse(const struct dyn_options *o, int code, int line)
 {
-	struct dyn_error error = { 0 };
+	struct dyn_error error = {0};
 	dyn_node *n = (dyn_node *)&error;
 	long before = mem_balance();
 	int rc = dyn_open(&n, o, &error);
 
-	ck_assert_msg(rc == code, "line %d: %d %s instead of %d", line, rc, error.text, code);
+	ck_assert_msg(
+	    rc == code, "line %d: %d %s instead of %d", line, rc, error.text, code);
 	ck_assert_int_eq(error.code, code);
 	ck_assert_msg(error.text[0] != '\0', "line %d: no text", line);
 	ck_assert_ptr_null(n);
@@ -69,17 +70,17 @@ peer_options(void)
 	return o;
 }
 
-#define REFUSED(kind, code, ...)                                               \
-	do {                                                                   \
-		struct dyn_options o = kind##_options();                       \
-		__VA_ARGS__;                                                   \
-		refuse(&o, code, __LINE__);                                    \
+#define REFUSED(kind, code, ...)                                                         \
+	do {                                                                             \
+		struct dyn_options o = kind##_options();                                 \
+		__VA_ARGS__;                                                             \
+		refuse(&o, code, __LINE__);                                              \
 	} while (0)
-#define TAKEN(kind, ...)                                                       \
-	do {                                                                   \
-		struct dyn_options o = kind##_options();                       \
-		__VA_ARGS__;                                                   \
-		api_close(api_open(&o));                                       \
+#define TAKEN(kind, ...)                                                                 \
+	do {                                                                             \
+		struct dyn_options o = kind##_options();                                 \
+		__VA_ARGS__;                                                             \
+		api_close(api_open(&o));                                                 \
 	} while (0)
 
 #define TEXT_64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -94,7 +95,7 @@ START_TEST(options_of_roles)
 	REFUSED(local, DYN_EINVAL, o.size = 0);
 	REFUSED(local, DYN_EINVAL, o.size = sizeof(size_t));
 	REFUSED(local, DYN_EINVAL, o.role = (enum dyn_role)(DYN_LOCAL + 1));
-	REFUSED(local, DYN_EINVAL, o.role = (enum dyn_role)-1);
+	REFUSED(local, DYN_EINVAL, o.role = (enum dyn_role) - 1);
 	REFUSED(local, DYN_EINVAL, o.join = (enum dyn_join)(DYN_JOIN_ONLY + 1));
 	REFUSED(local, DYN_EINVAL, o.listen = "127.0.0.1:0");
 	REFUSED(local, DYN_EINVAL, o.advertise = "127.0.0.1:7000");
@@ -104,7 +105,7 @@ START_TEST(options_of_roles)
 	REFUSED(local, DYN_EINVAL, o.role = DYN_CLIENT);
 	REFUSED(local, DYN_EINVAL, o.role = DYN_CLIENT; o.seeds = "");
 	REFUSED(local, DYN_EINVAL, o.role = DYN_CLIENT; o.seeds = "127.0.0.1:7000";
-	        o.dir = test_path(test_dir(), "none"));
+		o.dir = test_path(test_dir(), "none"));
 	TAKEN(local, o.ring = TEXT_64);
 	REFUSED(local, DYN_EINVAL, o.ring = "");
 	REFUSED(local, DYN_EINVAL, o.ring = TEXT_64 "x");
@@ -153,7 +154,8 @@ START_TEST(options_of_limits)
 	TAKEN(local, o.siblings_max = 1000);
 	REFUSED(local, DYN_EINVAL, o.skew_max_ms = 86400001);
 	TAKEN(local, o.skew_max_ms = 86400000);
-	REFUSED(local, DYN_EINVAL, o.callbacks = (enum dyn_callbacks)(DYN_ON_DISPATCH + 1));
+	REFUSED(
+	    local, DYN_EINVAL, o.callbacks = (enum dyn_callbacks)(DYN_ON_DISPATCH + 1));
 	REFUSED(local, DYN_EINVAL, o.log_level = (enum dyn_log_level)(DYN_LOG_DEBUG + 1));
 }
 END_TEST
@@ -168,9 +170,9 @@ START_TEST(options_of_places)
 	TAKEN(local, o.location = TEXT_63);
 	TAKEN(local, o.location = TEXT_63 "/" TEXT_63 "/" TEXT_63 "/" TEXT_63);
 	TAKEN(local, o.location = "a//b");
-	static const char *const bad[] = { "", "nonsense", "127.0.0.1", "127.0.0.1:",
-		"127.0.0.1:70000", ":7000", "127.0.0.1:7000x", "[::1:7000", "127.0.0.1:-1",
-		"a b:1" };
+	static const char *const bad[] = {"", "nonsense", "127.0.0.1",
+	    "127.0.0.1:", "127.0.0.1:70000", ":7000", "127.0.0.1:7000x", "[::1:7000",
+	    "127.0.0.1:-1", "a b:1"};
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		REFUSED(peer, DYN_EINVAL, o.listen = bad[i]);
@@ -194,8 +196,8 @@ START_TEST(options_of_tls)
 
 	for (unsigned which = 1; which < 7; which++)
 		REFUSED(peer, DYN_EINVAL, o.tls_ca = which & 1 ? none : NULL;
-		        o.tls_cert = which & 2 ? none : NULL;
-		        o.tls_key = which & 4 ? none : NULL);
+			o.tls_cert = which & 2 ? none : NULL;
+			o.tls_key = which & 4 ? none : NULL);
 	REFUSED(peer, DYN_ETLS, o.tls_ca = o.tls_cert = o.tls_key = none);
 }
 END_TEST
@@ -211,8 +213,8 @@ count_close(void *self)
 START_TEST(engine_is_closed_when_open_fails)
 {
 	int closed = 0;
-	struct dyn_engine engine = { .size = sizeof(engine), .self = &closed,
-		.close = count_close };
+	struct dyn_engine engine = {
+	    .size = sizeof(engine), .self = &closed, .close = count_close};
 	struct dyn_options o = local_options();
 	dyn_node *n;
 
@@ -234,7 +236,7 @@ END_TEST
 START_TEST(functions_without_node)
 {
 	struct dyn_slice none = dyn_str(NULL);
-	struct dyn_buffer b = { NULL, 0, 0 };
+	struct dyn_buffer b = {NULL, 0, 0};
 	struct dyn_id id;
 	char text[33];
 
@@ -254,9 +256,12 @@ START_TEST(functions_without_node)
 	ck_assert_int_eq(dyn_id_parse(NULL, TEXT_63), DYN_EINVAL);
 	ck_assert_int_eq(dyn_id_parse(&id, NULL), DYN_EINVAL);
 	ck_assert_int_eq(dyn_id_parse(&id, ""), DYN_EINVAL);
-	ck_assert_int_eq(dyn_id_parse(&id, "0123456789abcdef0123456789abcde"), DYN_EINVAL);
-	ck_assert_int_eq(dyn_id_parse(&id, "0123456789abcdef0123456789abcdef0"), DYN_EINVAL);
-	ck_assert_int_eq(dyn_id_parse(&id, "0123456789abcdef0123456789abcdeg"), DYN_EINVAL);
+	ck_assert_int_eq(
+	    dyn_id_parse(&id, "0123456789abcdef0123456789abcde"), DYN_EINVAL);
+	ck_assert_int_eq(
+	    dyn_id_parse(&id, "0123456789abcdef0123456789abcdef0"), DYN_EINVAL);
+	ck_assert_int_eq(
+	    dyn_id_parse(&id, "0123456789abcdef0123456789abcdeg"), DYN_EINVAL);
 	ck_assert_int_eq(dyn_id_parse(&id, "0123456789ABCDEF0123456789abcdef"), 0);
 	dyn_id_format(id, text);
 	ck_assert_str_eq(text, "0123456789abcdef0123456789abcdef");
@@ -267,7 +272,7 @@ START_TEST(errors_have_words)
 {
 	static const int codes[] = {
 #define X(name, number, text) name,
-		DYN_ERRORS(X)
+	    DYN_ERRORS(X)
 #undef X
 	};
 
@@ -283,7 +288,7 @@ END_TEST
 
 START_TEST(nothing_is_harmless)
 {
-	struct dyn_id zero = { { 0 } };
+	struct dyn_id zero = {{0}};
 
 	ck_assert_int_eq(dyn_close(NULL, 0), DYN_EINVAL);
 	dyn_bucket_close(NULL);
@@ -326,12 +331,12 @@ START_TEST(buckets)
 	ck_assert_int_eq(dyn_bucket_open(&b, n, NULL, NULL), DYN_EINVAL);
 	ck_assert_int_eq(dyn_bucket_open(&b, n, "", NULL), DYN_EINVAL);
 	ck_assert_int_eq(dyn_bucket_open(&b, n, TEXT_64 "x", NULL), DYN_EINVAL);
-#define BAD(...)                                                               \
-	do {                                                                   \
-		struct dyn_bucket_options o = DYN_BUCKET_OPTIONS_INIT;         \
-		__VA_ARGS__;                                                   \
-		ck_assert_int_eq(dyn_bucket_open(&b, n, "x", &o), DYN_EINVAL); \
-		ck_assert_ptr_null(b);                                         \
+#define BAD(...)                                                                         \
+	do {                                                                             \
+		struct dyn_bucket_options o = DYN_BUCKET_OPTIONS_INIT;                   \
+		__VA_ARGS__;                                                             \
+		ck_assert_int_eq(dyn_bucket_open(&b, n, "x", &o), DYN_EINVAL);           \
+		ck_assert_ptr_null(b);                                                   \
 	} while (0)
 	BAD(o.size = 0);
 	BAD(o.n = 2);
@@ -357,7 +362,7 @@ static void
 key_refused(dyn_bucket *b, struct dyn_slice key, int code)
 {
 	dyn_result *none = (dyn_result *)&code, *r = none;
-	struct dyn_call over = { .flags = DYN_OVERWRITE };
+	struct dyn_call over = {.flags = DYN_OVERWRITE};
 	size_t count;
 
 	ck_assert_int_eq(dyn_get(b, key, NULL, &r), code);
@@ -372,15 +377,17 @@ key_refused(dyn_bucket *b, struct dyn_slice key, int code)
 	ck_assert_int_eq(dyn_update(b, key, unchanged, NULL, NULL, &r), code);
 	ck_assert_ptr_null(r);
 	ck_assert_int_eq(dyn_get_async(b, key, NULL, nothing, NULL), code);
-	ck_assert_int_eq(dyn_put_async(b, key, NULL, dyn_str("v"), NULL, nothing, NULL), code);
+	ck_assert_int_eq(
+	    dyn_put_async(b, key, NULL, dyn_str("v"), NULL, nothing, NULL), code);
 	ck_assert_int_eq(dyn_delete_async(b, key, NULL, &over, nothing, NULL), code);
-	ck_assert_int_eq(dyn_update_async(b, key, unchanged, NULL, NULL, nothing, NULL), code);
+	ck_assert_int_eq(
+	    dyn_update_async(b, key, unchanged, NULL, NULL, nothing, NULL), code);
 	ck_assert_int_eq(dyn_locate(b, key, NULL, 0, &count, NULL, NULL), code);
 }
 
 START_TEST(keys)
 {
-	static const char long_key[DYN_KEY_MAX + 1] = { 0 };
+	static const char long_key[DYN_KEY_MAX + 1] = {0};
 	dyn_node *n = api_local(NULL);
 	dyn_bucket *b = api_bucket(n, "x", DYN_SIBLINGS, NULL);
 	dyn_result *r;
@@ -418,17 +425,18 @@ call_refused(dyn_bucket *b, const struct dyn_call *c, int line)
 	ck_assert_int_eq(dyn_get_async(b, k, c, nothing, NULL), DYN_EINVAL);
 	ck_assert_int_eq(dyn_put_async(b, k, NULL, v, c, nothing, NULL), DYN_EINVAL);
 	ck_assert_int_eq(dyn_delete_async(b, k, NULL, &over, nothing, NULL), DYN_EINVAL);
-	ck_assert_int_eq(dyn_update_async(b, k, unchanged, NULL, c, nothing, NULL), DYN_EINVAL);
+	ck_assert_int_eq(
+	    dyn_update_async(b, k, unchanged, NULL, c, nothing, NULL), DYN_EINVAL);
 }
 
 START_TEST(calls)
 {
 	dyn_node *n = api_local(NULL);
 	dyn_bucket *b = api_bucket(n, "x", DYN_SIBLINGS, NULL);
-#define BAD(...)                                                               \
-	do {                                                                   \
-		struct dyn_call c = { __VA_ARGS__ };                           \
-		call_refused(b, &c, __LINE__);                                 \
+#define BAD(...)                                                                         \
+	do {                                                                             \
+		struct dyn_call c = {__VA_ARGS__};                                       \
+		call_refused(b, &c, __LINE__);                                           \
 	} while (0)
 	BAD(.r = 2);
 	BAD(.w = 2);
@@ -447,7 +455,7 @@ START_TEST(get_and_kin)
 	dyn_node *n = api_local(NULL);
 	dyn_bucket *b = api_bucket(n, "x", DYN_SIBLINGS, NULL);
 	struct dyn_slice k = dyn_str("k"), v = dyn_str("v"), bad = slice(NULL, 1);
-	struct dyn_call here = { .flags = DYN_HERE };
+	struct dyn_call here = {.flags = DYN_HERE};
 
 	ck_assert_int_eq(dyn_get(b, k, NULL, NULL), DYN_EINVAL);
 	ck_assert_int_eq(dyn_get_async(b, k, NULL, NULL, NULL), DYN_EINVAL);
@@ -459,8 +467,10 @@ START_TEST(get_and_kin)
 	ck_assert_int_eq(dyn_delete_async(b, k, NULL, NULL, nothing, NULL), DYN_EINVAL);
 	ck_assert_int_eq(dyn_delete_async(b, k, NULL, NULL, NULL, NULL), DYN_EINVAL);
 	ck_assert_int_eq(dyn_update(b, k, NULL, NULL, NULL, NULL), DYN_EINVAL);
-	ck_assert_int_eq(dyn_update_async(b, k, NULL, NULL, NULL, nothing, NULL), DYN_EINVAL);
-	ck_assert_int_eq(dyn_update_async(b, k, unchanged, NULL, NULL, NULL, NULL), DYN_EINVAL);
+	ck_assert_int_eq(
+	    dyn_update_async(b, k, NULL, NULL, NULL, nothing, NULL), DYN_EINVAL);
+	ck_assert_int_eq(
+	    dyn_update_async(b, k, unchanged, NULL, NULL, NULL, NULL), DYN_EINVAL);
 	ck_assert_str_eq(api_values(b, "k"), "");
 	api_close(n);
 }
@@ -476,7 +486,8 @@ START_TEST(contexts)
 	unsigned char bytes[1024];
 	size_t len = 0, need = 0;
 
-	ck_assert_int_eq(dyn_context_encode(NULL, bytes, sizeof(bytes), &len), DYN_EINVAL);
+	ck_assert_int_eq(
+	    dyn_context_encode(NULL, bytes, sizeof(bytes), &len), DYN_EINVAL);
 	ck_assert_int_eq(dyn_context_encode(c, bytes, sizeof(bytes), NULL), DYN_EINVAL);
 	ck_assert_int_eq(dyn_context_encode(c, NULL, 10, &len), DYN_EINVAL);
 	ck_assert_int_eq(dyn_context_encode(c, NULL, 0, &need), DYN_ETOOBIG);
@@ -508,7 +519,7 @@ START_TEST(looking)
 	dyn_bucket *b = api_bucket(n, "x", DYN_SIBLINGS, NULL);
 	struct dyn_status st = DYN_STATUS_INIT, bad_st = DYN_STATUS_INIT;
 	struct dyn_stats sa = DYN_STATS_INIT, bad_sa = DYN_STATS_INIT;
-	struct dyn_id id = { { 1, 2, 3 } }, ids[2];
+	struct dyn_id id = {{1, 2, 3}}, ids[2];
 	struct dyn_member *m;
 	size_t count, owners;
 	unsigned partition;
@@ -518,9 +529,12 @@ START_TEST(looking)
 	ck_assert_int_eq(dyn_members(NULL, &m, &count), DYN_EINVAL);
 	ck_assert_int_eq(dyn_members(n, NULL, &count), DYN_EINVAL);
 	ck_assert_int_eq(dyn_members(n, &m, NULL), DYN_EINVAL);
-	ck_assert_int_eq(dyn_locate(b, dyn_str("k"), ids, 2, NULL, NULL, NULL), DYN_EINVAL);
-	ck_assert_int_eq(dyn_locate(b, dyn_str("k"), NULL, 2, &count, NULL, NULL), DYN_EINVAL);
-	ck_assert_int_eq(dyn_locate(b, dyn_str("k"), ids, 2, &count, &owners, &partition), 0);
+	ck_assert_int_eq(
+	    dyn_locate(b, dyn_str("k"), ids, 2, NULL, NULL, NULL), DYN_EINVAL);
+	ck_assert_int_eq(
+	    dyn_locate(b, dyn_str("k"), NULL, 2, &count, NULL, NULL), DYN_EINVAL);
+	ck_assert_int_eq(
+	    dyn_locate(b, dyn_str("k"), ids, 2, &count, &owners, &partition), 0);
 	ck_assert_uint_eq(count, 1);
 	ck_assert_uint_eq(owners, 1);
 	ck_assert_mem_eq(&ids[0], dyn_self(n).bytes, sizeof(id));

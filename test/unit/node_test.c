@@ -174,7 +174,7 @@ open_without_memory(struct dyn_options *o, const char *dir)
 {
 	unsigned failed = 0;
 
-	TEST_ALLOC_FAILURES(at) {
+	TEST_ALLOC_FAILURES (at) {
 		struct dyn_error error;
 		dyn_node *n;
 		char name[32];
@@ -257,23 +257,26 @@ append_x(void *arg, struct dyn_slice key, const struct dyn_slice *value,
 static unsigned
 start_calls(struct watcher *w, unsigned rounds)
 {
-	struct dyn_call over = { .flags = DYN_OVERWRITE };
+	struct dyn_call over = {.flags = DYN_OVERWRITE};
 	char key[32];
 
 	w->caller = pthread_self();
 	atomic_store(&w->inside, true);
 	for (unsigned i = 0; i < rounds; i++) {
 		snprintf(key, sizeof(key), "key-%u", i % 10);
-		ck_assert_int_eq(dyn_put_async(w->bucket, dyn_str(key), NULL, dyn_str("v"),
-		    &over, count_done, w), 0);
+		ck_assert_int_eq(dyn_put_async(w->bucket, dyn_str(key), NULL,
+				     dyn_str("v"), &over, count_done, w),
+		    0);
 		ck_assert_int_eq(
 		    dyn_get_async(w->bucket, dyn_str(key), NULL, count_done, w), 0);
-		ck_assert_int_eq(dyn_delete_async(w->bucket, dyn_str(key), NULL, &over,
-		    count_done, w), 0);
+		ck_assert_int_eq(
+		    dyn_delete_async(w->bucket, dyn_str(key), NULL, &over, count_done, w),
+		    0);
 		/* A key of its own: updates of one key may meet as siblings. */
 		snprintf(key, sizeof(key), "update-%u", i);
 		ck_assert_int_eq(dyn_update_async(w->bucket, dyn_str(key), append_x, NULL,
-		    NULL, count_done, w), 0);
+				     NULL, count_done, w),
+		    0);
 	}
 	atomic_store(&w->inside, false);
 	return 4 * rounds;
@@ -281,7 +284,7 @@ start_calls(struct watcher *w, unsigned rounds)
 
 START_TEST(callbacks_on_worker)
 {
-	struct watcher w = { .node = api_local(NULL) };
+	struct watcher w = {.node = api_local(NULL)};
 	unsigned count;
 
 	w.bucket = api_bucket(w.node, "b", DYN_SIBLINGS, NULL);
@@ -309,7 +312,7 @@ static bool
 readable(int fd, int wait_ms)
 {
 	fd_set set;
-	struct timeval tv = { wait_ms / 1000, wait_ms % 1000 * 1000 };
+	struct timeval tv = {wait_ms / 1000, wait_ms % 1000 * 1000};
 
 	FD_ZERO(&set);
 	FD_SET(fd, &set);
@@ -318,7 +321,7 @@ readable(int fd, int wait_ms)
 
 START_TEST(callbacks_on_dispatch)
 {
-	struct watcher w = { .node = open_dispatched() };
+	struct watcher w = {.node = open_dispatched()};
 	unsigned count, ran = 0;
 	int fd = dyn_fd(w.node);
 
@@ -354,7 +357,7 @@ call_again(void *arg, int rc, dyn_result *r)
 /* Asynchronous calls may be made from callbacks. */
 START_TEST(calls_from_callbacks)
 {
-	struct watcher w = { .node = api_local(NULL) };
+	struct watcher w = {.node = api_local(NULL)};
 
 	w.bucket = api_bucket(w.node, "b", DYN_SIBLINGS, NULL);
 	call_again(&w, 0, NULL);
@@ -368,7 +371,7 @@ END_TEST
 static unsigned
 blocking_calls(dyn_node *n, dyn_bucket *b)
 {
-	struct dyn_call over = { .flags = DYN_OVERWRITE };
+	struct dyn_call over = {.flags = DYN_OVERWRITE};
 	struct dyn_status st = DYN_STATUS_INIT;
 	struct dyn_slice k = dyn_str("k");
 	unsigned other = 0;
@@ -397,8 +400,8 @@ block_in_done(void *arg, int rc, dyn_result *r)
 }
 
 static int
-block_in_merge(void *arg, struct dyn_slice key, const struct dyn_slice *values, size_t count,
-    struct dyn_buffer *out)
+block_in_merge(void *arg, struct dyn_slice key, const struct dyn_slice *values,
+    size_t count, struct dyn_buffer *out)
 {
 	struct watcher *w = arg;
 
@@ -427,7 +430,7 @@ static void
 block_everywhere(dyn_node *n)
 {
 	struct dyn_bucket_options o = DYN_BUCKET_OPTIONS_INIT;
-	struct watcher w = { .node = n };
+	struct watcher w = {.node = n};
 	dyn_result *r;
 
 	o.merge = block_in_merge;
@@ -438,9 +441,11 @@ block_everywhere(dyn_node *n)
 	ck_assert_int_eq(dyn_get(w.bucket, dyn_str("two"), NULL, &r), 0);
 	dyn_result_free(r);
 	ck_assert_uint_eq(atomic_load(&w.calls), 1);
-	ck_assert_int_eq(dyn_update(w.bucket, dyn_str("k"), block_in_change, &w, NULL, NULL), 0);
+	ck_assert_int_eq(
+	    dyn_update(w.bucket, dyn_str("k"), block_in_change, &w, NULL, NULL), 0);
 	ck_assert_uint_eq(atomic_load(&w.calls), 2);
-	ck_assert_int_eq(dyn_get_async(w.bucket, dyn_str("k"), NULL, block_in_done, &w), 0);
+	ck_assert_int_eq(
+	    dyn_get_async(w.bucket, dyn_str("k"), NULL, block_in_done, &w), 0);
 	TEST_WAIT(atomic_load(&w.calls) == 3 || dyn_dispatch(n) < -100, 10000);
 	ck_assert_uint_eq(atomic_load(&w.wrong), 0);
 	/* And the thread is as it was. */
@@ -478,7 +483,7 @@ START_TEST(close_while_callbacks_call)
 	o.role = DYN_LOCAL;
 	o.workers = 4;
 	for (int i = 0; i < 30; i++) {
-		struct watcher w = { .node = api_open(&o) };
+		struct watcher w = {.node = api_open(&o)};
 
 		w.bucket = api_bucket(w.node, "b", DYN_SIBLINGS, NULL);
 		atomic_store(&w.started, 8);
@@ -498,7 +503,7 @@ END_TEST
 static void
 close_in_flight(dyn_node *n)
 {
-	struct watcher w = { .node = n };
+	struct watcher w = {.node = n};
 	unsigned count;
 
 	w.bucket = api_bucket(n, "b", DYN_SIBLINGS, NULL);
@@ -528,7 +533,7 @@ in_child(dyn_node *n, dyn_bucket *b)
 {
 	struct dyn_status st = DYN_STATUS_INIT;
 	struct dyn_stats sa = DYN_STATS_INIT;
-	struct dyn_call over = { .flags = DYN_OVERWRITE };
+	struct dyn_call over = {.flags = DYN_OVERWRITE};
 	struct dyn_slice k = dyn_str("k");
 	struct dyn_member *m;
 	dyn_bucket *other;
@@ -543,7 +548,8 @@ in_child(dyn_node *n, dyn_bucket *b)
 	wrong += dyn_get_async(b, k, NULL, count_done, NULL) != DYN_EFORKED;
 	wrong += dyn_put_async(b, k, NULL, k, NULL, count_done, NULL) != DYN_EFORKED;
 	wrong += dyn_delete_async(b, k, NULL, &over, count_done, NULL) != DYN_EFORKED;
-	wrong += dyn_update_async(b, k, append_x, NULL, NULL, count_done, NULL) != DYN_EFORKED;
+	wrong +=
+	    dyn_update_async(b, k, append_x, NULL, NULL, count_done, NULL) != DYN_EFORKED;
 	wrong += dyn_bucket_open(&other, n, "c", NULL) != DYN_EFORKED;
 	wrong += dyn_members(n, &m, &count) != DYN_EFORKED;
 	wrong += dyn_locate(b, k, NULL, 0, &count, NULL, NULL) != DYN_EFORKED;
@@ -610,8 +616,8 @@ blocks_all(const char *tid)
 		sscanf(line, "SigBlk: %llx", &blocked);
 	fclose(f);
 	/* All but KILL, STOP and the two that libc keeps for itself. */
-	return (blocked | UINT64_C(0x1) << 8 | UINT64_C(0x1) << 18 | UINT64_C(0x3) << 31) ==
-	    UINT64_MAX;
+	return (blocked | UINT64_C(0x1) << 8 | UINT64_C(0x1) << 18 |
+		   UINT64_C(0x3) << 31) == UINT64_MAX;
 }
 
 START_TEST(signals_are_the_applications)
@@ -632,7 +638,8 @@ START_TEST(signals_are_the_applications)
 	ck_assert(after.sa_handler == no_signal);
 	pthread_sigmask(SIG_SETMASK, NULL, &mask_after);
 	for (int i = 1; i < SIGRTMAX; i++)
-		ck_assert_int_eq(sigismember(&mask_before, i), sigismember(&mask_after, i));
+		ck_assert_int_eq(
+		    sigismember(&mask_before, i), sigismember(&mask_after, i));
 	for (int i = 1; i < 20; i++) {
 		snprintf(tid, sizeof(tid), "%d", (int)getpid() + i);
 		char path[64];
@@ -678,9 +685,11 @@ START_TEST(application_with_the_same_libraries)
 	ck_assert_int_eq(sqlite3_open(test_path(test_dir(), "own.db"), &db), SQLITE_OK);
 	for (int i = 0; i < 3; i++) {
 		n = api_local(test_path(test_dir(), "data"));
-		ck_assert_int_eq(sqlite3_exec(db,
-		    "CREATE TABLE IF NOT EXISTS t (x); INSERT INTO t VALUES (1)", NULL, NULL,
-		    NULL), SQLITE_OK);
+		ck_assert_int_eq(
+		    sqlite3_exec(db,
+			"CREATE TABLE IF NOT EXISTS t (x); INSERT INTO t VALUES (1)",
+			NULL, NULL, NULL),
+		    SQLITE_OK);
 		dyn_context_free(
 		    api_put(api_bucket(n, "b", DYN_SIBLINGS, NULL), "k", NULL, "v"));
 		ck_assert_int_eq(

@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CALL(...) (&(struct dyn_call){ __VA_ARGS__ })
+#define CALL(...) (&(struct dyn_call){__VA_ARGS__})
 
 /* ----------------------------------------------------------------- contexts */
 
@@ -69,13 +69,15 @@ context_refused(dyn_bucket *b, const char *key, const dyn_context *c)
 {
 	dyn_result *r = (dyn_result *)&r;
 
-	ck_assert_int_eq(dyn_put(b, dyn_str(key), c, dyn_str("no"), NULL, &r), DYN_ECONTEXT);
+	ck_assert_int_eq(
+	    dyn_put(b, dyn_str(key), c, dyn_str("no"), NULL, &r), DYN_ECONTEXT);
 	ck_assert_ptr_null(r);
 	ck_assert_int_eq(dyn_delete(b, dyn_str(key), c, NULL, NULL), DYN_ECONTEXT);
-	ck_assert_int_eq(dyn_put_async(b, dyn_str(key), c, dyn_str("no"), NULL, api_done, NULL),
+	ck_assert_int_eq(
+	    dyn_put_async(b, dyn_str(key), c, dyn_str("no"), NULL, api_done, NULL),
 	    DYN_ECONTEXT);
-	ck_assert_int_eq(dyn_delete_async(b, dyn_str(key), c, NULL, api_done, NULL),
-	    DYN_ECONTEXT);
+	ck_assert_int_eq(
+	    dyn_delete_async(b, dyn_str(key), c, NULL, api_done, NULL), DYN_ECONTEXT);
 }
 
 START_TEST(foreign_contexts)
@@ -85,7 +87,7 @@ START_TEST(foreign_contexts)
 	dyn_bucket *c = api_bucket(n, "c", DYN_SIBLINGS, NULL);
 	dyn_bucket *o = api_bucket(other, "b", DYN_SIBLINGS, NULL);
 	dyn_context *seen = api_put(b, "k", NULL, "1"), *bytes = through_bytes(seen);
-	const dyn_context *both[2] = { seen, bytes };
+	const dyn_context *both[2] = {seen, bytes};
 
 	dyn_context_free(api_put(o, "k", NULL, "1"));
 	for (int i = 0; i < 2; i++) {
@@ -203,10 +205,10 @@ no_merge(void *arg, struct dyn_slice key, const struct dyn_slice *values, size_t
 
 START_TEST(merge_that_fails)
 {
-	static const int codes[] = { -1, 1, DYN_ENOMEM, DYN_EIO };
+	static const int codes[] = {-1, 1, DYN_ENOMEM, DYN_EIO};
 	struct dyn_bucket_options o = DYN_BUCKET_OPTIONS_INIT;
 	dyn_node *n = api_local(NULL);
-	struct api_call call = { 0 };
+	struct api_call call = {0};
 	dyn_bucket *b;
 	dyn_result *r;
 	int code;
@@ -220,7 +222,8 @@ START_TEST(merge_that_fails)
 		code = codes[i];
 		ck_assert_int_eq(dyn_get(b, dyn_str("k"), NULL, &r), DYN_EMERGE);
 		ck_assert_ptr_null(r);
-		ck_assert_int_eq(dyn_get_async(b, dyn_str("k"), NULL, api_done, &call), 0);
+		ck_assert_int_eq(
+		    dyn_get_async(b, dyn_str("k"), NULL, api_done, &call), 0);
 		ck_assert_int_eq(api_wait(&call), DYN_EMERGE);
 	}
 	api_close(n);
@@ -266,7 +269,7 @@ START_TEST(overwrite)
 {
 	dyn_node *n = api_local(NULL);
 	dyn_bucket *b = api_bucket(n, "b", DYN_SIBLINGS, NULL);
-	struct dyn_call over = { .flags = DYN_OVERWRITE };
+	struct dyn_call over = {.flags = DYN_OVERWRITE};
 
 	for (int i = 0; i < 5; i++)
 		dyn_context_free(api_put(b, "k", NULL, "x"));
@@ -291,7 +294,8 @@ change_by(void *arg, struct dyn_slice key, const struct dyn_slice *value,
 	if (todo != DYN_CHANGE_WRITE)
 		return todo;
 	if (value != NULL) {
-		snprintf(text, sizeof(text), "%.*s", (int)value->len, (const char *)value->data);
+		snprintf(text, sizeof(text), "%.*s", (int)value->len,
+		    (const char *)value->data);
 		number = atoi(text);
 	}
 	snprintf(text, sizeof(text), "%d", number + 1);
@@ -303,11 +307,12 @@ START_TEST(updates)
 	dyn_node *n = api_local(NULL);
 	dyn_bucket *b = api_bucket(n, "b", DYN_SIBLINGS, NULL);
 	int todo = DYN_CHANGE_WRITE;
-	struct api_call call = { 0 };
+	struct api_call call = {0};
 	dyn_result *r;
 
 	for (int i = 0; i < 5; i++)
-		ck_assert_int_eq(dyn_update(b, dyn_str("k"), change_by, &todo, NULL, NULL), 0);
+		ck_assert_int_eq(
+		    dyn_update(b, dyn_str("k"), change_by, &todo, NULL, NULL), 0);
 	ck_assert_int_eq(dyn_update(b, dyn_str("k"), change_by, &todo, NULL, &r), 0);
 	ck_assert_uint_eq(dyn_result_count(r), 1);
 	ck_assert(slice_equal(dyn_result_value(r, 0), dyn_str("6")));
@@ -315,7 +320,8 @@ START_TEST(updates)
 	dyn_result_free(r);
 	ck_assert_str_eq(api_values(b, "k"), "7");
 	ck_assert_int_eq(
-	    dyn_update_async(b, dyn_str("k"), change_by, &todo, NULL, api_done, &call), 0);
+	    dyn_update_async(b, dyn_str("k"), change_by, &todo, NULL, api_done, &call),
+	    0);
 	ck_assert_int_eq(api_wait(&call), 0);
 	ck_assert_str_eq(api_values(b, "k"), "8");
 	todo = DYN_CHANGE_NOTHING;
@@ -323,10 +329,12 @@ START_TEST(updates)
 	ck_assert(slice_equal(dyn_result_value(r, 0), dyn_str("8")));
 	dyn_result_free(r);
 	todo = DYN_EIO;
-	ck_assert_int_eq(dyn_update(b, dyn_str("k"), change_by, &todo, NULL, &r), DYN_EIO);
+	ck_assert_int_eq(
+	    dyn_update(b, dyn_str("k"), change_by, &todo, NULL, &r), DYN_EIO);
 	ck_assert_ptr_null(r);
 	ck_assert_int_eq(
-	    dyn_update_async(b, dyn_str("k"), change_by, &todo, NULL, api_done, &call), 0);
+	    dyn_update_async(b, dyn_str("k"), change_by, &todo, NULL, api_done, &call),
+	    0);
 	ck_assert_int_eq(api_wait(&call), DYN_EIO);
 	todo = DYN_CHANGE_DELETE;
 	ck_assert_int_eq(dyn_update(b, dyn_str("k"), change_by, &todo, NULL, NULL), 0);
@@ -335,7 +343,8 @@ START_TEST(updates)
 	/* Siblings and nobody to merge them. */
 	dyn_context_free(api_put(b, "two", NULL, "1"));
 	dyn_context_free(api_put(b, "two", NULL, "2"));
-	ck_assert_int_eq(dyn_update(b, dyn_str("two"), change_by, &todo, NULL, &r), DYN_EMERGE);
+	ck_assert_int_eq(
+	    dyn_update(b, dyn_str("two"), change_by, &todo, NULL, &r), DYN_EMERGE);
 	ck_assert_str_eq(api_values(b, "two"), "1|2");
 	api_close(n);
 }
@@ -357,13 +366,14 @@ START_TEST(update_has_one_deadline)
 {
 	dyn_node *n = api_local(NULL);
 	dyn_bucket *b = api_bucket(n, "b", DYN_SIBLINGS, NULL);
-	struct dyn_call call = { .timeout_ms = 50 };
-	struct api_call done = { 0 };
+	struct dyn_call call = {.timeout_ms = 50};
+	struct api_call done = {0};
 
 	ck_assert_int_eq(
 	    dyn_update(b, dyn_str("k"), slow_change, NULL, &call, NULL), DYN_ETIMEOUT);
 	ck_assert_int_eq(
-	    dyn_update_async(b, dyn_str("k"), slow_change, NULL, &call, api_done, &done), 0);
+	    dyn_update_async(b, dyn_str("k"), slow_change, NULL, &call, api_done, &done),
+	    0);
 	ck_assert_int_eq(api_wait(&done), DYN_ETIMEOUT);
 	ck_assert_str_eq(api_values(b, "k"), "");
 	call.timeout_ms = 1000;
@@ -385,7 +395,8 @@ START_TEST(expiry)
 	o.expiry_ms = 150;
 	ck_assert_int_eq(dyn_bucket_open(&brief, n, "c", &o), 0);
 	ck_assert_int_eq(dyn_put(b, dyn_str("k"), NULL, dyn_str("brief"),
-	    CALL(.expiry_ms = 150), NULL), 0);
+			     CALL(.expiry_ms = 150), NULL),
+	    0);
 	dyn_context_free(api_put(b, "k", NULL, "stays"));
 	dyn_context_free(api_put(brief, "k", NULL, "brief"));
 	if ((test_now() - began) / 1000000 < 100) { /* else it may be over */
@@ -417,13 +428,16 @@ START_TEST(limits)
 	o.siblings_max = 3;
 	n = api_open(&o);
 	b = api_bucket(n, "b", DYN_SIBLINGS, NULL);
-	ck_assert_int_eq(dyn_put(b, dyn_str("k"), NULL, slice(value, 3000001), NULL, NULL),
+	ck_assert_int_eq(
+	    dyn_put(b, dyn_str("k"), NULL, slice(value, 3000001), NULL, NULL),
 	    DYN_ETOOBIG);
-	ck_assert_int_eq(dyn_put(b, dyn_str("k"), NULL, slice(value, 3000000), NULL, NULL), 0);
+	ck_assert_int_eq(
+	    dyn_put(b, dyn_str("k"), NULL, slice(value, 3000000), NULL, NULL), 0);
 	r = api_get(b, "k");
 	ck_assert(slice_equal(dyn_result_value(r, 0), slice(value, 3000000)));
 	dyn_result_free(r);
-	ck_assert_int_eq(dyn_put(b, dyn_str("empty"), NULL, slice(NULL, 0), NULL, NULL), 0);
+	ck_assert_int_eq(
+	    dyn_put(b, dyn_str("empty"), NULL, slice(NULL, 0), NULL, NULL), 0);
 	r = api_get(b, "empty");
 	ck_assert_uint_eq(dyn_result_count(r), 1);
 	ck_assert_uint_eq(dyn_result_value(r, 0).len, 0);
@@ -449,7 +463,7 @@ START_TEST(too_much_work)
 {
 	enum { CALLS = 40 };
 	struct dyn_options o = DYN_OPTIONS_INIT;
-	struct api_call calls[CALLS] = { { 0 } };
+	struct api_call calls[CALLS] = {{0}};
 	unsigned taken = 0, busy = 0;
 	static char value[1 << 20];
 	dyn_bucket *b;
@@ -465,8 +479,8 @@ START_TEST(too_much_work)
 		int rc;
 
 		snprintf(key, sizeof(key), "%u", i);
-		rc = dyn_put_async(b, dyn_str(key), NULL, slice(value, sizeof(value)), NULL,
-		    api_done, &calls[taken]);
+		rc = dyn_put_async(b, dyn_str(key), NULL, slice(value, sizeof(value)),
+		    NULL, api_done, &calls[taken]);
 		ck_assert(rc == 0 || rc == DYN_EBUSY);
 		taken += rc == 0;
 		busy += rc == DYN_EBUSY;
@@ -492,11 +506,15 @@ START_TEST(durability)
 
 	for (int d = DYN_DURABLE_DISK; d <= DYN_DURABLE_MEMORY; d++) {
 		ck_assert_int_eq(dyn_put(b, dyn_str("k"), NULL, dyn_str("v"),
-		    CALL(.durability = (enum dyn_durability)d, .flags = DYN_OVERWRITE), &r), 0);
+				     CALL(.durability = (enum dyn_durability)d,
+					 .flags = DYN_OVERWRITE),
+				     &r),
+		    0);
 		ck_assert_uint_eq(dyn_result_receipt(r)->owners, 1);
 		ck_assert_uint_eq(dyn_result_receipt(r)->machines, 1);
 		ck_assert_uint_eq(dyn_result_receipt(r)->on_disk, d == DYN_DURABLE_DISK);
-		ck_assert_mem_eq(dyn_result_receipt(r)->coordinator.bytes, dyn_self(n).bytes, 16);
+		ck_assert_mem_eq(
+		    dyn_result_receipt(r)->coordinator.bytes, dyn_self(n).bytes, 16);
 		dyn_result_free(r);
 	}
 	api_close(n);
@@ -532,13 +550,14 @@ START_TEST(bucket_closed_early)
 {
 	dyn_node *n = api_local(NULL);
 	dyn_bucket *b = api_bucket(n, "b", DYN_SIBLINGS, NULL);
-	struct api_call put = { 0 }, update = { 0 };
+	struct api_call put = {0}, update = {0};
 	int todo = DYN_CHANGE_WRITE;
 
 	ck_assert_int_eq(
 	    dyn_put_async(b, dyn_str("k"), NULL, dyn_str("v"), NULL, api_done, &put), 0);
 	ck_assert_int_eq(
-	    dyn_update_async(b, dyn_str("u"), change_by, &todo, NULL, api_done, &update), 0);
+	    dyn_update_async(b, dyn_str("u"), change_by, &todo, NULL, api_done, &update),
+	    0);
 	dyn_bucket_close(b);
 	ck_assert_int_eq(api_wait(&put), 0);
 	ck_assert_int_eq(api_wait(&update), 0);
@@ -627,8 +646,8 @@ START_TEST(calls_without_memory)
 		if (rc == 0)
 			ck_assert_str_eq(now, "v");
 		else if (rc != DYN_EUNKNOWN)
-			ck_assert_msg(now[0] == '\0', "allocation %ld: %s, but it is there", at,
-			    dyn_strerror(rc));
+			ck_assert_msg(now[0] == '\0',
+			    "allocation %ld: %s, but it is there", at, dyn_strerror(rc));
 		mem_fail_at(at);
 		rc = dyn_get(b, dyn_str(key), NULL, &r);
 		mem_fail_at(0);
