@@ -136,6 +136,32 @@ START_TEST(another_address)
 }
 END_TEST
 
+/* Who dials an old address finds somebody else there, and is not misled. */
+START_TEST(exchanged_addresses)
+{
+	const char *first;
+	struct ring r;
+
+	ring_init(&r, 3);
+	ring_open_all(&r);
+	write_all(&r, 20, "value");
+	ck_assert_int_eq(proc_close(&r.peer[0], 1000), 0);
+	ck_assert_int_eq(proc_close(&r.peer[1], 1000), 0);
+	first = r.address[0];
+	r.address[0] = r.address[1];
+	r.address[1] = first;
+	ring_open(&r, 0);
+	ring_open(&r, 1);
+	ring_settled(&r, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		for (unsigned j = 0; j < 3; j++)
+			ck_assert(knows_address(&r.peer[i], &r.peer[j]));
+		read_all(&r.peer[i], 20, "value");
+	}
+	ring_close(&r);
+}
+END_TEST
+
 START_TEST(close_under_load)
 {
 	struct load *l = load_new(30, 3, 3000);
@@ -265,6 +291,7 @@ suite(void)
 	test_case(s, "leave and return", leave_and_return);
 	test_case(s, "return alone", return_alone);
 	test_case(s, "another address", another_address);
+	test_case(s, "exchanged addresses", exchanged_addresses);
 	test_case(s, "close under load", close_under_load);
 	test_case(s, "stopped process", stopped_process);
 	test_case(s, "beside a stopped process", beside_a_stopped_process);

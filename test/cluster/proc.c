@@ -323,13 +323,11 @@ become_child(int fd, pid_t parent)
 void
 proc_start(struct proc *p, const struct dyn_options *o)
 {
-	static unsigned count;
 	pid_t parent = getpid();
 	int ends[2];
 
 	memset(p, 0, sizeof(*p));
 	snprintf(p->log, sizeof(p->log), "%s/log", test_dir());
-	count++;
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	fflush(NULL);
 	p->pid = fork();

@@ -620,6 +620,101 @@ START_TEST(restart_after_crash)
 }
 END_TEST
 
+/* An engine that forgets what it was not told to sync, once told to. */
+struct forgetful {
+	struct dyn_engine engine, *real;
+	bool lose;
+};
+
+static int
+forget_apply(void *self, const struct dyn_row *rows, size_t count, enum dyn_durability d)
+{
+	struct forgetful *f = self;
+
+	if (f->lose && d != DYN_DURABLE_DISK)
+		return 0;
+	return f->real->apply(f->real->self, rows, count, d);
+}
+
+static int
+forget_get(void *self, enum dyn_space space, struct dyn_slice id, struct dyn_buffer *out)
+{
+	struct forgetful *f = self;
+
+	return f->real->get(f->real->self, space, id, out);
+}
+
+static int
+forget_info(void *self, struct dyn_engine_info *info)
+{
+	struct forgetful *f = self;
+
+	return f->real->info(f->real->self, info);
+}
+
+static int
+forget_close(void *self)
+{
+	(void)self;
+	return 0; /* the test's, over restarts */
+}
+
+static dyn_node *
+open_forgetful(struct forgetful *f, const char *dir)
+{
+	struct dyn_options o = DYN_OPTIONS_INIT;
+
+	f->engine = *f->real;
+	f->engine.self = f;
+	f->engine.apply = forget_apply;
+	f->engine.get = forget_get;
+	f->engine.info = forget_info;
+	f->engine.close = forget_close;
+	f->engine.idle = NULL;
+	o.role = DYN_LOCAL;
+	o.dir = dir;
+	o.engine = &f->engine;
+	return api_open(&o);
+}
+
+/*
+ * A crash took an event whose context somebody holds.  The next life must not
+ * make that event again: the context would cover what its holder never saw.
+ */
+START_TEST(no_event_is_made_twice)
+{
+	struct forgetful f = { .lose = false };
+	const char *dir = test_path(test_dir(), "data");
+	struct dyn_call weak = { .durability = DYN_DURABLE_MEMORY };
+	dyn_context *lost, *first;
+	dyn_bucket *b;
+	dyn_result *r;
+	dyn_node *n;
+
+	ck_assert_int_eq(dyn_engine_memory(&f.real), 0);
+	n = open_forgetful(&f, dir);
+	b = api_bucket(n, "b", DYN_SIBLINGS, NULL);
+	first = api_put(b, "k", NULL, "1");
+	f.lose = true;
+	ck_assert_int_eq(dyn_put(b, dyn_str("k"), first, dyn_str("2"), &weak, &r), 0);
+	ck_assert_int_eq(dyn_context_copy(&lost, dyn_result_context(r)), 0);
+	dyn_result_free(r);
+	api_close(n);
+	ck_assert_int_eq(unlink(test_path(dir, "clean")), 0); /* it was a crash */
+	f.lose = false;
+	n = open_forgetful(&f, dir);
+	b = api_bucket(n, "b", DYN_SIBLINGS, NULL);
+	ck_assert_str_eq(api_values(b, "k"), "1");
+	dyn_context_free(api_put(b, "k", first, "3"));
+	dyn_context_free(api_put(b, "k", lost, "4"));
+	ck_assert_str_eq(api_values(b, "k"), "3|4");
+	dyn_context_free(first);
+	dyn_context_free(lost);
+	api_close(n);
+	ck_assert_int_eq(f.real->close(f.real->self), 0);
+}
+END_TEST
+
 /* ------------------------------------------------------------- without memory */
 
 /* Each allocation of a call failing in turn: an error, or it went well; what
@@ -683,6 +778,7 @@ suite(void)
 	test_case(s, "bucket closed early", bucket_closed_early);
 	test_case(s, "restart after close", restart_after_close);
 	test_case(s, "restart after crash", restart_after_crash);
+	test_case(s, "no event twice", no_event_is_made_twice);
 	test_case(s, "calls without memory", calls_without_memory);
 	return s;
 }
