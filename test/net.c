@@ -461,8 +461,8 @@ net_open_files(void)
 	return n;
 }
 
-int
-raw_dial(const char *address)
+static int
+dial_raw(const char *address, int flags)
 {
 	char host[DYN_ADDRESS_MAX];
 	struct address a;
@@ -471,10 +471,23 @@ raw_dial(const char *address)
 
 	ck_assert_int_eq(address_split(address, host, &port), 0);
 	ck_assert(address_numeric(host, port, &a));
-	fd = socket(a.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = socket(a.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(connect(fd, (struct sockaddr *)&a.storage, a.len), 0);
+	if (connect(fd, (struct sockaddr *)&a.storage, a.len) != 0)
+		ck_assert_int_eq(errno, EINPROGRESS);
 	return fd;
+}
+
+int
+raw_dial(const char *address)
+{
+	return dial_raw(address, 0);
+}
+
+int
+raw_dial_away(const char *address)
+{
+	return dial_raw(address, SOCK_NONBLOCK);
 }
 
 int
@@ -505,6 +518,25 @@ raw_send(int fd, const void *data, size_t len)
 		if (n < 0)
 			return; /* the other side had enough */
 	}
+}
+
+bool
+raw_send_soon(int fd, const void *data, size_t len, int patience_ms)
+{
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+	const char *at = data;
+	ssize_t n;
+
+	while (len > 0) {
+		n = send(fd, at, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0 && (errno != EAGAIN || poll(&p, 1, patience_ms) <= 0))
+			return false;
+		if (n > 0) {
+			at += n;
+			len -= (size_t)n;
+		}
+	}
+	return true;
 }
 
 size_t

@@ -21,7 +21,8 @@ struct end {
 	atomic_int opened, closed, refused, rc;
 	char why[256]; /* valid once closed */
 	/* What it sends, in its loop's turns, and what it has got. */
-	uint64_t to_send, sent;
+	uint64_t to_send;
+	atomic_uint_fast64_t sent;
 	atomic_uint_fast64_t got, bad; /* frames; those that were wrong */
 	size_t size_max;               /* of the bodies sent */
 	uint64_t close_at;             /* close when this many were got; 0 = never */
@@ -76,7 +77,10 @@ size_t net_open_files(void);
 /* Plain sockets, blocking: for peers that misbehave.  -1 is asserted away. */
 int raw_dial(const char *address);
 int raw_listen(char bound[DYN_ADDRESS_MAX]);
+int raw_dial_away(const char *address); /* does not wait for the connection */
 void raw_send(int fd, const void *, size_t);
+/* All of it, if that goes before the other side was busy for so long. */
+bool raw_send_soon(int fd, const void *, size_t, int patience_ms);
 size_t raw_read(int fd, void *, size_t); /* all of it, or what came before the end */
 /* Wait until the other side closes; what it sent on the way is dropped. */
 bool raw_ends(int fd, int timeout_ms);

@@ -328,9 +328,6 @@ pull_tls(struct conn *c)
 		return;
 	while (decrypt(c))
 		;
-	/* Reading may have made an answer (a change of keys). */
-	if (c->state != CLOSED && tls_stream_pending(c->tls))
-		loop_defer(c->loop, &c->late);
 }
 
 /* ------------------------------------------------------------------ events */

@@ -109,8 +109,9 @@ void listener_close(struct listener *);
  * full; DYN_ECLOSED: closing; DYN_ENOMEM.  Then the reference is not taken. */
 int conn_send(struct conn *, struct buf *frame) DYN_CHECK;
 void conn_flush(struct conn *); /* write now; else it happens at the end of the turn */
-/* Close: after what is queued was written (at most a second) if linger.  rc is
- * not 0.  events.closed follows at the end of the turn, or of lingering. */
+/* Close: if linger, after what is queued was written, or a second; but at once
+ * where the greeting is not done.  rc is not 0.  events.closed follows at the
+ * end of the turn, or of lingering. */
 void conn_close(struct conn *, int rc, const char *why, bool linger);
 size_t conn_queued(const struct conn *);
 const char *conn_peer(const struct conn *); /* "host:port", for the log */

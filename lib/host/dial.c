@@ -9,8 +9,6 @@
  */
 #include "host/dial.h"
 
-#include "host/resolve.h"
-
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -199,11 +197,46 @@ on_resolved(void *arg, const struct address *list, size_t count, const char *why
 	try_next(d);
 }
 
+static struct dial *
+dial_new(
+    struct loop *l, unsigned timeout_ms, int socket_buffer, dial_done *done, void *arg)
+{
+	struct dial *d = mem_zalloc(sizeof(*d));
+
+	if (d == NULL)
+		return NULL;
+	d->loop = l;
+	d->fd = -1;
+	d->socket_buffer = socket_buffer;
+	d->until = clock_now() + timeout_ms * NS_PER_MS;
+	d->done = done;
+	d->arg = arg;
+	deferred_init(&d->finish, finish);
+	return d;
+}
+
+int
+dial_list(struct dial **out, struct loop *l, const struct address *list, size_t count,
+    unsigned timeout_ms, int socket_buffer, dial_done *done, void *arg)
+{
+	struct dial *d = dial_new(l, timeout_ms, socket_buffer, done, arg);
+
+	*out = d;
+	if (d == NULL)
+		return DYN_ENOMEM;
+	DYN_ASSERT(count > 0 && count <= RESOLVE_MAX);
+	memcpy(d->list, list, count * sizeof(*list));
+	d->count = count;
+	try_next(d);
+	return 0;
+}
+
 int
 dial_start(struct dial **out, struct loop *l, const char *address, unsigned timeout_ms,
     int socket_buffer, dial_done *done, void *arg)
 {
 	char host[DYN_ADDRESS_MAX];
+	struct address a;
 	struct dial *d;
 	unsigned port;
 	int rc;
@@ -214,25 +247,15 @@ dial_start(struct dial **out, struct loop *l, const char *address, unsigned time
 		return rc;
 	if (port == 0)
 		return DYN_EINVAL;
-	d = mem_zalloc(sizeof(*d));
+	if (address_numeric(host, port, &a))
+		return dial_list(out, l, &a, 1, timeout_ms, socket_buffer, done, arg);
+	d = dial_new(l, timeout_ms, socket_buffer, done, arg);
 	if (d == NULL)
 		return DYN_ENOMEM;
-	d->loop = l;
-	d->fd = -1;
-	d->socket_buffer = socket_buffer;
-	d->until = clock_now() + timeout_ms * NS_PER_MS;
-	d->done = done;
-	d->arg = arg;
-	deferred_init(&d->finish, finish);
-	if (address_numeric(host, port, &d->list[0])) {
-		d->count = 1;
-		try_next(d);
-	} else {
-		rc = resolve_start(&d->resolve, l, host, port, on_resolved, d);
-		if (rc != 0) {
-			dial_free(d);
-			return rc;
-		}
+	rc = resolve_start(&d->resolve, l, host, port, on_resolved, d);
+	if (rc != 0) {
+		dial_free(d);
+		return rc;
 	}
 	*out = d;
 	return 0;

@@ -4,7 +4,7 @@
 #ifndef DYN_DIAL_H
 #define DYN_DIAL_H
 
-#include "host/loop.h"
+#include "host/resolve.h"
 
 struct dial;
 /* fd >= 0: connected, non-blocking, the receiver's to close.  Else why. */
@@ -15,6 +15,9 @@ typedef void dial_done(void *arg, int fd, const char *why);
  * DYN_EINVAL (address), DYN_ENOMEM. */
 int dial_start(struct dial **out, struct loop *, const char *address, unsigned timeout_ms,
     int socket_buffer, dial_done *, void *arg) DYN_CHECK;
+/* The same for addresses that are known, at most RESOLVE_MAX.  DYN_ENOMEM. */
+int dial_list(struct dial **out, struct loop *, const struct address *list, size_t count,
+    unsigned timeout_ms, int socket_buffer, dial_done *, void *arg) DYN_CHECK;
 void dial_cancel(struct dial *); /* not once done was called */
 
 /* What every socket of ours is: non-blocking, not inherited, no delay, noticed

@@ -320,12 +320,6 @@ tls_stream_end(struct tls_stream *s)
 	ERR_pop_to_mark();
 }
 
-bool
-tls_stream_pending(const struct tls_stream *s)
-{
-	return s->writing;
-}
-
 int
 tls_stream_take(struct tls_stream *s, struct buf **out)
 {

@@ -35,8 +35,7 @@ int tls_stream_handshake(struct tls_stream *) DYN_CHECK;
  * the other side ended the stream. */
 int tls_stream_read(struct tls_stream *, void *, size_t cap, size_t *len) DYN_CHECK;
 int tls_stream_write(struct tls_stream *, const void *, size_t len) DYN_CHECK;
-void tls_stream_end(struct tls_stream *);           /* nothing more will be written */
-bool tls_stream_pending(const struct tls_stream *); /* is there something to take? */
+void tls_stream_end(struct tls_stream *); /* nothing more will be written */
 /* What has to be sent, NULL if nothing: handshakes, answers, written bytes.
  * DYN_ENOMEM: the stream is broken. */
 int tls_stream_take(struct tls_stream *, struct buf **out) DYN_CHECK;

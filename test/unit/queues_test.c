@@ -126,6 +126,7 @@ START_TEST(a_length_alone_allocates_little)
 	for (int i = 0; i < 40; i++) {
 		ck_assert_int_eq(
 		    inq_space(&q, scratch, sizeof(scratch), max, &at, &room), 0);
+		ck_assert_uint_le(room, got + (64 << 10));
 		memset(at, 0, room);
 		if (i == 0)
 			memcpy(at, head, 4);
