@@ -130,7 +130,8 @@ START_TEST(two_workers)
 {
 	struct ring r;
 
-	ring_init(&r, 3);
+	ring_init(&r, 6);
+	r.first_creates = false;
 	r.base.workers = 2;
 	ring_open_all(&r);
 	whole_life(&r);

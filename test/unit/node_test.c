@@ -124,6 +124,21 @@ START_TEST(directories)
 }
 END_TEST
 
+/* What dyn_open returns can be used at once. */
+START_TEST(first_call)
+{
+	const char *dir = test_path(test_dir(), "data");
+
+	for (int i = 0; i < 60; i++) {
+		dyn_node *n = api_peer(i % 2 == 0 ? NULL : dir);
+		dyn_bucket *b = api_bucket(n, "b", DYN_LWW, NULL);
+
+		dyn_context_free(api_put(b, "k", NULL, "v"));
+		api_close(n);
+	}
+}
+END_TEST
+
 START_TEST(port_in_use)
 {
 	struct dyn_options o = DYN_OPTIONS_INIT;
@@ -482,7 +497,7 @@ START_TEST(close_while_callbacks_call)
 
 	o.role = DYN_LOCAL;
 	o.workers = 4;
-	for (int i = 0; i < 30; i++) {
+	for (int i = 0; i < 100; i++) {
 		struct watcher w = {.node = api_open(&o)};
 
 		w.bucket = api_bucket(w.node, "b", DYN_SIBLINGS, NULL);
@@ -734,6 +749,7 @@ suite(void)
 
 	test_case(s, "leaves nothing behind", leaves_nothing_behind);
 	test_case(s, "directories", directories);
+	test_case(s, "first call", first_call);
 	test_case(s, "port in use", port_in_use);
 	test_case(s, "nobody answers", nobody_answers);
 	test_case(s, "open local without memory", open_local_without_memory);
