@@ -148,24 +148,47 @@ send_all(struct work *w, struct write *wr, struct outbox *out)
 	return 0;
 }
 
+/* When the version expires, 0 = never.  The largest there is means never too. */
+static uint64_t
+expiry_at(const struct op *op, struct moment m)
+{
+	if (op->expiry_ms == 0)
+		return 0;
+	return m.wall_ms + MIN(op->expiry_ms, UINT64_MAX - m.wall_ms);
+}
+
+/* The version is later than what its writer has seen; but no clock may draw all
+ * that follows far into the future (PAINS 9).  Where times decide, that is
+ * refused; where they only inform, it is not kept to. */
+static int
+seen_until(const struct work *w, const struct op *op, struct moment m, uint64_t *after)
+{
+	bool ahead = hlc_ms(op->after) > m.wall_ms + w->o.skew_max_ms;
+
+	*after = ahead ? 0 : op->after;
+	return ahead && op->lww ? DYN_ECLOCK : 0;
+}
+
 /* Make the version.  *number: the batch to wait for, 0 = nothing. */
 static int
 mint(struct work *w, struct write *wr, const struct op *op, struct moment m, uint64_t *number)
 {
 	struct mint mint = {
-		.expiry_ms = op->expiry_ms > 0 ? m.wall_ms + op->expiry_ms : 0,
+		.expiry_ms = expiry_at(op, m),
 		.value = buf_slice(op->value),
 		.deleted = op->kind == OP_DELETE,
 		.lww = op->lww,
 		.siblings_max = w->o.siblings_max,
 		.context = op->has_context ? &op->context : NULL,
 		.overwrite = (op->flags & DYN_OVERWRITE) != 0,
-		.after = op->after,
 		.made_time = &wr->time,
 	};
 	struct stored s;
 	int rc;
 
+	rc = seen_until(w, op, m, &mint.after);
+	if (rc != 0)
+		return rc;
 	rc = store_mint(&w->store, buf_slice(op->name), &mint, op->durability, m.wall_ms, &s);
 	if (rc != 0)
 		return rc;

@@ -11,7 +11,9 @@
 #include "model/context.h"
 #include "model/hlc.h"
 
-#define LATE UINT64_C(0x7000000000000000) /* of a clock far ahead */
+/* Of a clock ahead of the script's, as much as is borne, and more. */
+#define LATE hlc_from_ms(1000000 + 60000)
+#define TOO_LATE hlc_from_ms(1000000 + 60001)
 
 /* The first effect of a kind, or NULL. */
 static const struct effect *
@@ -81,6 +83,41 @@ START_TEST(who_mints_keeps_to_it)
 	script_put_ack(s, 'b', 1, 0);
 	ck_assert_ptr_nonnull(s->last);
 	ck_assert_uint_gt(s->last->time, LATE);
+	script_free(s);
+}
+END_TEST
+
+/* Put with what a clock has seen that is too far ahead. */
+static struct script *
+put_too_late(bool lww)
+{
+	struct script *s = script_new(
+	    &(struct script_options){.self = 'a', .view = view_ring(1, 1, 16)});
+	struct op *op = op_new(OP_PUT, "k",
+	    &(struct with){.value = "x",
+		.lww = lww,
+		.n = 1,
+		.r = 1,
+		.w = 1,
+		.durability = DYN_DURABLE_MEMORY});
+
+	op->after = TOO_LATE;
+	work_op(s->work, op, s->m, &s->out);
+	script_effects(s);
+	ck_assert_ptr_nonnull(s->last);
+	return s;
+}
+
+START_TEST(nobody_is_drawn_far_ahead)
+{
+	struct script *s = put_too_late(true);
+
+	ck_assert_int_eq(s->last->rc, DYN_ECLOCK);
+	ck_assert_str_eq(script_stored(s, "k"), "none");
+	script_free(s);
+	s = put_too_late(false); /* where times do not decide, it is written */
+	ck_assert_int_eq(s->last->rc, 0);
+	ck_assert_uint_le(hlc_ms(s->last->time), s->m.wall_ms + 1);
 	script_free(s);
 }
 END_TEST
@@ -163,6 +200,7 @@ suite(void)
 
 	test_case(s, "who asks", who_asks_says_it);
 	test_case(s, "who mints", who_mints_keeps_to_it);
+	test_case(s, "nobody far ahead", nobody_is_drawn_far_ahead);
 	test_case(s, "who asked", who_asked_hears_it);
 	test_case(s, "an owner that is asked", an_owner_that_is_asked);
 	test_case(s, "contexts of results", contexts_of_results);

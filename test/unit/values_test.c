@@ -403,7 +403,11 @@ START_TEST(expiry)
 		ck_assert_str_eq(api_values(b, "k"), "brief|stays");
 		ck_assert_str_eq(api_values(brief, "k"), "brief");
 	}
+	ck_assert_int_eq(dyn_put(b, dyn_str("never"), NULL, dyn_str("ends"),
+			     CALL(.expiry_ms = UINT64_MAX), NULL),
+	    0);
 	test_sleep_ms(200);
+	ck_assert_str_eq(api_values(b, "never"), "ends");
 	ck_assert_str_eq(api_values(b, "k"), "stays");
 	ck_assert_str_eq(api_values(brief, "k"), "");
 	dyn_context_free(api_put(brief, "k", NULL, "brief"));
@@ -683,9 +687,9 @@ open_forgetful(struct forgetful *f, const char *dir)
  */
 START_TEST(no_event_is_made_twice)
 {
-	struct forgetful f = { .lose = false };
+	struct forgetful f = {.lose = false};
 	const char *dir = test_path(test_dir(), "data");
-	struct dyn_call weak = { .durability = DYN_DURABLE_MEMORY };
+	struct dyn_call weak = {.durability = DYN_DURABLE_MEMORY};
 	dyn_context *lost, *first;
 	dyn_bucket *b;
 	dyn_result *r;
