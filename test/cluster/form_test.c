@@ -138,6 +138,35 @@ START_TEST(two_workers)
 }
 END_TEST
 
+/* As large as the option allows, through a node that does not own it too. */
+START_TEST(large_values)
+{
+	enum { SIZE = 8 << 20 };
+	struct proc_call c = {
+	    .key = "large", .size = SIZE, .call = {.timeout_ms = 20000}};
+	struct proc_answer a;
+	struct proc client;
+	struct ring r;
+
+	ring_init(&r, 3);
+	r.base.value_max = SIZE;
+	ring_open_all(&r);
+	ring_client(&r, &client);
+	ck_assert_int_eq(proc_put(&client, &c, &a), 0);
+	c.seen = &a;
+	ck_assert_int_eq(proc_put(&r.peer[0], &c, &a), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert_int_eq(proc_get(&r.peer[i], &c, &a), 0);
+		ck_assert_uint_eq(a.count, 1);
+		ck_assert_uint_eq(a.size, SIZE);
+	}
+	c.size = SIZE + 1;
+	ck_assert_int_eq(proc_put(&client, &c, &a), DYN_ETOOBIG);
+	ck_assert_int_eq(proc_close(&client, 1000), 0);
+	ring_close(&r);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -146,6 +175,7 @@ suite(void)
 	test_case(s, "one by one", one_by_one);
 	test_case(s, "all at once", all_at_once);
 	test_case(s, "two workers", two_workers);
+	test_case(s, "large values", large_values);
 	return s;
 }
 

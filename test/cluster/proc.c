@@ -37,7 +37,7 @@ struct ask {
 	char key[256];
 	char value[2048];
 	unsigned char context[2048];
-	size_t context_len;
+	size_t context_len, size;
 	struct dyn_id id;
 	struct load *load;
 	unsigned writers, readers, ms;
@@ -111,6 +111,7 @@ take_result(struct proc_answer *a, dyn_result *r)
 	a->count = (unsigned)dyn_result_count(r);
 	a->siblings = (unsigned)dyn_result_siblings(r);
 	a->receipt = *dyn_result_receipt(r);
+	a->size = dyn_result_value(r, 0).len;
 	for (size_t i = 0; i < MIN(a->count, 64u); i++)
 		values[i] = dyn_result_value(r, i);
 	qsort(values, MIN(a->count, 64u), sizeof(values[0]), by_text);
@@ -127,24 +128,25 @@ take_result(struct proc_answer *a, dyn_result *r)
 static void
 do_call(struct child *c, const struct ask *ask, struct proc_answer *a)
 {
-	struct dyn_slice key = dyn_str(ask->key);
+	struct dyn_slice key = dyn_str(ask->key), value = dyn_str(ask->value);
+	char *big = ask->size > 0 ? calloc(1, ask->size) : NULL;
 	dyn_context *context = NULL;
 	dyn_result *r = NULL;
 	uint64_t began = test_now();
 
 	if (ask->context_len > 0)
 		a->rc = dyn_context_decode(&context, ask->context, ask->context_len);
-	if (a->rc != 0)
-		return;
-	if (ask->kind == ASK_GET)
+	if (big != NULL)
+		value = slice(big, ask->size);
+	if (a->rc == 0 && ask->kind == ASK_GET)
 		a->rc = dyn_get(c->bucket, key, &ask->call, &r);
-	else if (ask->kind == ASK_PUT)
-		a->rc =
-		    dyn_put(c->bucket, key, context, dyn_str(ask->value), &ask->call, &r);
-	else
+	else if (a->rc == 0 && ask->kind == ASK_PUT)
+		a->rc = dyn_put(c->bucket, key, context, value, &ask->call, &r);
+	else if (a->rc == 0)
 		a->rc = dyn_delete(c->bucket, key, context, &ask->call, &r);
 	a->ms = (unsigned)((test_now() - began) / 1000000);
 	dyn_context_free(context);
+	free(big);
 	take_result(a, r);
 }
 
@@ -458,7 +460,7 @@ proc_close(struct proc *p, unsigned deadline_ms)
 static int
 call(struct proc *p, enum ask_kind kind, const struct proc_call *c, struct proc_answer *a)
 {
-	struct ask ask = {.kind = kind, .call = c->call};
+	struct ask ask = {.kind = kind, .call = c->call, .size = c->size};
 
 	snprintf(ask.key, sizeof(ask.key), "%s", c->key);
 	snprintf(ask.value, sizeof(ask.value), "%s", c->value != NULL ? c->value : "");

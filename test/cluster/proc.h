@@ -50,12 +50,14 @@ struct proc_answer {
 	unsigned count, siblings;
 	struct dyn_receipt receipt;
 	unsigned ms;       /* how long it took */
+	size_t size;       /* of the first value */
 	char values[4096]; /* sorted, joined by '|' */
 	unsigned char context[2048];
 	size_t context_len;
 };
 struct proc_call {
 	const char *key, *value;
+	size_t size;                    /* not 0: put so many bytes instead of value */
 	const struct proc_answer *seen; /* whose context to give; NULL: none */
 	struct dyn_call call;
 };
