@@ -22,6 +22,7 @@ guards()
 	versions-*) echo clock object hlc key context merge versions_property ;;
 	storage-*) echo engine dir engine_fault engine_crash ;;
 	members-*) echo table view member ;;
+	net-*) echo loop queues conn tls ;;
 	core-*) echo quorum store read write ask replica work pull core_ring ;;
 	*) echo node api ;;
 	esac
