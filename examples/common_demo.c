@@ -211,7 +211,7 @@ int
 demo_status(struct demo *d, size_t peer, struct dyn_status *out)
 {
 	struct peer_request request = {.op = PEER_STATUS};
-	struct peer_answer answer;
+	struct peer_answer answer = {.rc = 0};
 	int rc;
 
 	if (demo_ask(d, peer, &request, &answer) != 0)

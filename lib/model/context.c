@@ -132,7 +132,7 @@ dyn_context_encode(const dyn_context *c, void *buf, size_t cap, size_t *len)
 		rc = w.rc;
 	}
 	if (rc == 0) {
-		DYN_ASSERT(w.buf != NULL && wr_len(&w) == *len);
+		DYN_ASSERT(buf != NULL && w.buf != NULL && wr_len(&w) == *len);
 		memcpy(buf, w.buf->data, *len);
 	}
 	wr_abort(&w);

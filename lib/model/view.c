@@ -205,6 +205,7 @@ view_seal(struct view *v)
 	int rc;
 
 	for (unsigned i = 0; v->base != NULL && i < ARRAY_LEN(tables); i++) {
+		DYN_ASSERT(tables[i] != NULL); /* with base come the others */
 		rc = map_seats(v, tables[i], &v->member[i]);
 		if (rc != 0)
 			return rc;
