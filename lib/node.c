@@ -311,11 +311,26 @@ stop_threads(dyn_node *n, uint64_t until)
 	return left;
 }
 
+/* Letters that came after a thread had ended are run now.  They may post to any
+ * of the others, so nothing is freed before there are none left. */
+static void
+settle_threads(struct host *h)
+{
+	bool any;
+
+	do {
+		any = h->gossip != NULL && loop_settle(gossip_loop(h->gossip));
+		for (unsigned i = 0; i < h->workers_count; i++)
+			any |= h->workers[i] != NULL && loop_settle(worker_loop(h->workers[i]));
+		any |= h->storage != NULL && loop_settle(storage_loop(h->storage));
+		any |= h->syncer != NULL && loop_settle(syncer_loop(h->syncer));
+	} while (any);
+}
+
 static void
 free_threads(struct host *h)
 {
-	/* Letters that came late are run now; they may go to any of the others,
-	 * so nothing is freed before all have been run: see loop_fini. */
+	settle_threads(h);
 	gossip_free(h->gossip);
 	for (unsigned i = 0; i < h->workers_count; i++)
 		worker_free(h->workers[i]);

@@ -25,7 +25,7 @@ static void on_up(void *arg, const struct dyn_id *, unsigned worker);
 static void on_down(void *arg, const struct dyn_id *, unsigned worker, const char *address,
     int rc, bool sure);
 
-static const struct links_events link_events = { on_frame, on_up, on_down };
+static const struct links_events link_events = { on_frame, on_up, NULL, on_down };
 
 int
 gossip_new(struct gossip **out, struct host *host)
@@ -71,6 +71,12 @@ gossip_free(struct gossip *g)
 	outbox_fini(&g->out);
 	sem_destroy(&g->closed);
 	mem_free(g);
+}
+
+struct loop *
+gossip_loop(struct gossip *g)
+{
+	return &g->loop;
 }
 
 /* --------------------------------------------------------------- greeting */

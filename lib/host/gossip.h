@@ -19,6 +19,7 @@ int gossip_begin(struct gossip *, const struct member_options *) DYN_CHECK;
 int gossip_start(struct gossip *) DYN_CHECK;
 void gossip_stop(struct gossip *); /* closes listener and connections */
 void gossip_free(struct gossip *);
+struct loop *gossip_loop(struct gossip *);
 /* Any thread. */
 void gossip_poke(struct gossip *, const struct dyn_id *);
 void gossip_synced(struct gossip *, struct view *);

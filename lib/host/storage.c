@@ -76,6 +76,12 @@ storage_free(struct storage *s)
 	mem_free(s);
 }
 
+struct loop *
+storage_loop(struct storage *s)
+{
+	return &s->loop;
+}
+
 void
 storage_figures(struct storage *s, uint64_t *commits, uint64_t *rows, struct histogram *us)
 {

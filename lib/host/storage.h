@@ -15,6 +15,7 @@ int storage_new(struct storage **out, struct host *) DYN_CHECK;
 int storage_start(struct storage *) DYN_CHECK;
 void storage_stop(struct storage *); /* after what is in its mailbox */
 void storage_free(struct storage *);
+struct loop *storage_loop(struct storage *);
 /* Any thread.  The answer goes to worker_committed. */
 void storage_commit(struct storage *, struct worker *, unsigned index, struct batch *);
 /* Write a row of DYN_SPACE_META; a failure is logged.  Takes the buf over. */
