@@ -155,6 +155,15 @@ work_peer_up(struct work *w, const struct dyn_id *id, unsigned worker)
 		p->down = false;
 }
 
+void
+work_peer_leaving(struct work *w, const struct dyn_id *id, unsigned worker)
+{
+	struct peer *p = get_peer(w, id, worker);
+
+	if (p != NULL)
+		p->down = true;
+}
+
 /* -------------------------------------------------------------- sending */
 
 struct frame

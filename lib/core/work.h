@@ -91,6 +91,8 @@ int work_frame(struct work *, const struct dyn_id *from, uint64_t conn, const st
 /* The connection to this worker of a member stands, or is gone.  sure: what was
  * sent since it was last down has certainly not been received. */
 void work_peer_up(struct work *, const struct dyn_id *, unsigned worker);
+/* It is going down cleanly: it will answer what it has, and is sent no more. */
+void work_peer_leaving(struct work *, const struct dyn_id *, unsigned worker);
 void work_peer_down(struct work *, const struct dyn_id *, unsigned worker, bool sure,
     struct moment, struct outbox *);
 /* One frame could not be queued to this member (it was never sent). */

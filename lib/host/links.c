@@ -173,9 +173,16 @@ static void
 dialled_frame(void *arg, struct conn *c, const struct frame *f)
 {
 	struct link *k = arg;
+	struct links *ls = k->links;
 	struct dyn_id from = conn_node(c);
-	int rc = k->links->events->frame(k->links->arg, &from, conn_token(c), f);
+	int rc;
 
+	if (f->kind == MSG_BYE) {
+		if (ls->events->leaving != NULL && !id_is_zero(&k->id))
+			ls->events->leaving(ls->arg, &k->id, k->worker);
+		return;
+	}
+	rc = ls->events->frame(ls->arg, &from, conn_token(c), f);
 	if (rc != 0)
 		conn_close(c, rc, "malformed message", false);
 }
@@ -444,6 +451,31 @@ links_tick(struct links *ls)
 }
 
 /* ----------------------------------------------------------------- closing */
+
+static void
+say_bye(void *arg, struct map_link *l)
+{
+	struct buf *frame = arg;
+	struct given *g = CONTAINER_OF(l, struct given, map);
+
+	/* Who cannot be told sees the connection end. */
+	if (conn_send(g->conn, buf_ref(frame)) != 0)
+		buf_unref(frame);
+}
+
+size_t
+links_bye(struct links *ls)
+{
+	struct frame head = { .request = 0 };
+	union msg m = { .bye = { 0, { NULL, 0 } } };
+	struct buf *frame;
+
+	if (ls->by_token.count == 0 || msg_encode(&frame, &head, MSG_BYE, &m) != 0)
+		return 0;
+	map_each(&ls->by_token, say_bye, frame);
+	buf_unref(frame);
+	return ls->by_token.count;
+}
 
 static void
 close_link(void *arg, struct map_link *l)

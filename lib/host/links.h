@@ -25,6 +25,9 @@ struct links_events {
 	 * for links_reply.  An error closes the connection. */
 	int (*frame)(void *arg, const struct dyn_id *from, uint64_t conn, const struct frame *);
 	void (*up)(void *arg, const struct dyn_id *, unsigned worker);
+	/* It said BYE: it answers what it was sent, and wants no more.  May be
+	 * NULL. */
+	void (*leaving)(void *arg, const struct dyn_id *, unsigned worker);
 	/* id is zero for a link by address. */
 	void (*down)(void *arg, const struct dyn_id *, unsigned worker, const char *address,
 	    int rc, bool sure);
@@ -46,6 +49,8 @@ struct links {
 
 int links_init(struct links *, struct host *, struct loop *, enum purpose, bool keep,
     const struct links_events *, void *arg) DYN_CHECK;
+/* Say BYE to all that dialled us.  Returns to how many. */
+size_t links_bye(struct links *);
 /* Ask all connections to close; links_fini when links_open is 0. */
 void links_close(struct links *);
 void links_fini(struct links *);

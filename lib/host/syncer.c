@@ -27,7 +27,7 @@ static void on_up(void *arg, const struct dyn_id *, unsigned worker);
 static void on_down(void *arg, const struct dyn_id *, unsigned worker, const char *address,
     int rc, bool sure);
 
-static const struct links_events link_events = { on_frame, on_up, on_down };
+static const struct links_events link_events = { on_frame, on_up, NULL, on_down };
 
 int
 syncer_new(struct syncer **out, struct host *host)

@@ -11,6 +11,7 @@
 
 #define FIGURES_PERIOD (50 * NS_PER_MS)
 #define POKE_PERIOD (20 * NS_PER_MS)
+#define BYE_GRACE (30 * NS_PER_MS) /* what was sent before BYE was heard comes in it */
 
 struct worker {
 	struct host *host;
@@ -23,6 +24,7 @@ struct worker {
 	bool closing;
 	size_t left;        /* requests when the time was over */
 	uint64_t close_until;
+	uint64_t close_from; /* not before: see BYE_GRACE; 0 = BYE is not said yet */
 	bool drained;       /* said so */
 	sem_t closed;       /* everything has ended; the thread may stop */
 	struct list asks;   /* struct status_ask */
@@ -38,10 +40,11 @@ struct worker {
 static void turn(void *arg);
 static int on_frame(void *arg, const struct dyn_id *, uint64_t conn, const struct frame *);
 static void on_up(void *arg, const struct dyn_id *, unsigned worker);
+static void on_leaving(void *arg, const struct dyn_id *, unsigned worker);
 static void on_down(void *arg, const struct dyn_id *, unsigned worker, const char *address,
     int rc, bool sure);
 
-static const struct links_events link_events = { on_frame, on_up, on_down };
+static const struct links_events link_events = { on_frame, on_up, on_leaving, on_down };
 
 int
 worker_new(struct worker **out, struct host *host, unsigned index, uint64_t seed)
@@ -229,6 +232,14 @@ on_up(void *arg, const struct dyn_id *id, unsigned worker)
 }
 
 static void
+on_leaving(void *arg, const struct dyn_id *id, unsigned worker)
+{
+	struct worker *w = arg;
+
+	work_peer_leaving(w->work, id, worker);
+}
+
+static void
 on_down(void *arg, const struct dyn_id *id, unsigned worker, const char *address, int rc,
     bool sure)
 {
@@ -359,15 +370,21 @@ expire_asks(struct worker *w)
 	return next_at;
 }
 
-/* Closing: first the requests, then what they left in the store, then the
- * connections, then the thread. */
+/* Closing: first no more requests (BYE), then the end of those that are there
+ * and of what they left in the store, then the connections, then the thread.
+ * So a clean close leaves no other node in doubt about what it asked of us. */
 static void
 close_step(struct worker *w)
 {
 	bool late = w->loop.now >= w->close_until;
 
+	if (w->close_from == 0)
+		w->close_from = w->loop.now + (links_bye(&w->links) > 0 ? BYE_GRACE : 0);
 	if (!w->links.closing) {
-		if (work_requests(w->work) > 0 && !late)
+		bool busy = work_requests(w->work) > 0 || work_committing(w->work) ||
+		    w->loop.now < w->close_from;
+
+		if (busy && !late)
 			return;
 		w->left = work_requests(w->work);
 		work_close(w->work, host_moment(&w->loop), &w->out);
@@ -399,8 +416,11 @@ turn(void *arg)
 	wake = MIN(wake, expire_asks(w));
 	if (w->figures_old)
 		wake = MIN(wake, w->figures_at + FIGURES_PERIOD);
-	if (w->closing && !w->links.closing)
+	if (w->closing && !w->links.closing) {
 		wake = MIN(wake, w->close_until);
+		if (w->loop.now < w->close_from)
+			wake = MIN(wake, w->close_from);
+	}
 	loop_wake_at(&w->loop, wake);
 }
 

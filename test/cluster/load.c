@@ -32,9 +32,9 @@ load_new(unsigned keys, unsigned writers, unsigned timeout_ms)
 }
 
 static void
-key_name(char name[32], unsigned key)
+key_name(const struct load *l, char name[32], unsigned key)
 {
-	snprintf(name, 32, "counter-%u", key);
+	snprintf(name, 32, "counter-%u", l->first_key + key);
 }
 
 /* "key number", and a filling that depends on both. */
@@ -140,7 +140,7 @@ read_key(struct load_run *run, unsigned key)
 	char name[32];
 	int rc;
 
-	key_name(name, key);
+	key_name(l, name, key);
 	rc = dyn_get(run->bucket, dyn_str(name), &call, &r);
 	judge_time(l, began, key, rc);
 	if (rc == 0) {
@@ -183,7 +183,7 @@ write_key(struct load_run *run, unsigned key, dyn_context **seen)
 
 	if (number >= LOAD_VALUES)
 		abort();
-	key_name(name, key);
+	key_name(l, name, key);
 	len = make_value(value, key, number);
 	rc = dyn_put(run->bucket, dyn_str(name), *seen, slice(value, len), &call, &r);
 	judge_time(l, began, key, rc);
@@ -307,7 +307,7 @@ load_verify(struct load *l, struct proc *p, unsigned flags)
 		struct proc_call c = {.key = name, .call = {.flags = flags}};
 		unsigned acked = atomic_load(&l->key[key].acked), newest;
 
-		key_name(name, key);
+		key_name(l, name, key);
 		ck_assert_msg(proc_get(p, &c, &a) == 0, "get: %s", dyn_strerror(a.rc));
 		newest = newest_of(key, a.values);
 		ck_assert_msg(newest >= acked, "key %u: read %u, acknowledged %u", key,

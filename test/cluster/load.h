@@ -37,6 +37,7 @@ struct load_count {
 struct load {
 	unsigned keys, writers; /* writers in all processes together */
 	unsigned timeout_ms, pause_us;
+	unsigned first_key; /* for a second load beside another */
 	atomic_uint next_writer;
 	atomic_bool stop;
 	atomic_uint phase;
