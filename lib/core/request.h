@@ -10,7 +10,7 @@
 #include "core/work.h"
 #include "model/key.h"
 
-enum request_kind { REQUEST_READ, REQUEST_WRITE, REQUEST_ASK };
+enum request_kind { REQUEST_READ, REQUEST_WRITE, REQUEST_ASK, REQUEST_PARKED };
 
 /* A conversation this node leads.  The first member of each machine. */
 struct request {
@@ -127,6 +127,13 @@ void ask_lost(struct work *, struct request *, const struct dyn_id *, bool sure,
 void ask_view(struct work *, struct request *, struct moment, struct outbox *);
 void ask_timer(struct work *, struct request *, struct moment, struct outbox *);
 void ask_free(struct request *);
+
+/* park.c */
+bool park_needed(const struct work *, const struct op *);
+void park_start(struct work *, struct op *, struct moment, struct outbox *);
+void park_view(struct work *, struct request *, struct moment, struct outbox *);
+void park_timer(struct work *, struct request *, struct moment, struct outbox *);
+void park_free(struct request *);
 
 /* replica.c */
 void replica_put(struct work *, uint64_t conn, const struct frame *, const struct msg_put *,

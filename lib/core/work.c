@@ -332,6 +332,9 @@ request_end(struct work *w, struct request *r)
 	case REQUEST_ASK:
 		ask_free(r);
 		break;
+	case REQUEST_PARKED:
+		park_free(r);
+		break;
 	}
 }
 
@@ -418,6 +421,8 @@ work_op(struct work *w, struct op *op, struct moment m, struct outbox *out)
 		op_done(w, op, DYN_EQUORUM, m, out);
 	else if (work_bytes(w) > w->o.bytes_max)
 		op_done(w, op, DYN_EBUSY, m, out);
+	else if (park_needed(w, op))
+		park_start(w, op, m, out);
 	else if (op->kind == OP_GET)
 		read_start(w, op, m, out);
 	else if (coordinates(w, op))
@@ -495,6 +500,8 @@ lost(struct work *w, struct request *r, const struct dyn_id *id, bool sure, stru
 	case REQUEST_ASK:
 		ask_lost(w, r, id, sure, m, out);
 		break;
+	case REQUEST_PARKED:
+		break;
 	}
 }
 
@@ -551,6 +558,9 @@ work_view(struct work *w, struct view *v, struct moment m, struct outbox *out)
 			break;
 		case REQUEST_ASK:
 			ask_view(w, r, m, out);
+			break;
+		case REQUEST_PARKED:
+			park_view(w, r, m, out);
 			break;
 		}
 	}
@@ -721,6 +731,9 @@ work_tick(struct work *w, struct moment m, struct outbox *out)
 			break;
 		case REQUEST_ASK:
 			ask_timer(w, r, m, out);
+			break;
+		case REQUEST_PARKED:
+			park_timer(w, r, m, out);
 			break;
 		}
 	}

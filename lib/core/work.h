@@ -8,6 +8,7 @@
  *	read.c    get: ask the owners, wait for R, answer, repair
  *	write.c   put, delete at an owner: mint, send, wait for W, answer
  *	ask.c     put, delete elsewhere: have an owner coordinate
+ *	park.c    a call that comes before there are enough owners
  *	replica.c the other end: PUT, GET, ASK of coordinators
  *
  * work.c is the table of requests in progress, the timers, the peers and the
