@@ -186,15 +186,15 @@ index_of(const struct ring *r, const struct node *n)
 	return (unsigned)(n - r->nodes);
 }
 
-/* Usually quick; now and then something hangs. */
+/* Usually quick; now and then a data frame hangs. */
 static uint64_t
-delay(struct ring *r)
+delay(struct ring *r, bool data)
 {
-	uint64_t us = 50 + below(r, 2000);
+	uint64_t ns = (50 + below(r, 2000)) * NS_PER_US;
 
-	if (!r->calm && below(r, 40) == 0)
-		us += below(r, 60000);
-	return us * NS_PER_US;
+	if (data && chance(r, r->storm.slow_frame))
+		ns += below(r, r->storm.hang_ms) * MS;
+	return ns;
 }
 
 /* ---------------------------------------------------------------- network */
@@ -219,7 +219,7 @@ travel(struct ring *r, unsigned from, unsigned to, struct link_state *l, unsigne
 		return;
 	}
 	for (unsigned i = 0; i <= again; i++) {
-		uint64_t at = r->m.now + delay(r);
+		uint64_t at = r->m.now + delay(r, !sync);
 		struct event *e;
 
 		if (!r->storm.reorder)
@@ -359,7 +359,7 @@ send_view(struct ring *r, struct node *from, struct node *to)
 		return;
 	if (to->view != NULL && view_equal(from->view, to->view))
 		return;
-	e = add_event(r, EV_VIEW, index_of(r, to), r->m.now + delay(r));
+	e = add_event(r, EV_VIEW, index_of(r, to), r->m.now + delay(r, false));
 	e->data = view_ref(from->view);
 }
 
@@ -447,7 +447,8 @@ gossip(struct ring *r, struct node *n)
 		send_view(r, n, to);
 		send_view(r, to, n);
 	}
-	add_event(r, EV_GOSSIP, index_of(r, n), r->m.now + 5 * MS + below(r, 40) * MS);
+	add_event(r, EV_GOSSIP, index_of(r, n),
+	    r->m.now + MS + below(r, n->client ? r->storm.poll_ms : r->storm.gossip_ms) * MS);
 }
 
 static void
@@ -467,22 +468,28 @@ say_synced(struct ring *r, struct node *n, struct view *v)
 static void
 join(struct ring *r)
 {
-	struct node *n = &r->nodes[r->storm.members + r->joined];
 	struct node *seed = &r->nodes[below(r, r->storm.members)];
-	struct event *e;
+	unsigned count = r->storm.together ? r->storm.joins : 1;
+	char letters[RING_NODES] = "";
 
 	if (!seed->alive || seed->left || seed->view == NULL) {
 		add_event(r, EV_JOIN, 0, r->m.now + 10 * MS);
 		return;
 	}
-	r->joined++;
-	n->member = true;
-	seed->view = view_joins(seed->view, n->letter);
-	tell(r, "%c joins through %c", n->letter, seed->letter);
+	for (unsigned i = 0; i < count; i++)
+		letters[i] = r->nodes[r->storm.members + r->joined + i].letter;
+	seed->view = view_join_all(seed->view, letters);
+	tell(r, "%s joins through %c", letters, seed->letter);
 	publish(r, seed);
-	e = add_event(r, EV_VIEW, index_of(r, n), r->m.now + delay(r));
-	e->data = view_ref(seed->view);
-	add_event(r, EV_GOSSIP, index_of(r, n), r->m.now + 20 * MS);
+	for (unsigned i = 0; i < count; i++) {
+		struct node *n = &r->nodes[r->storm.members + r->joined++];
+		struct event *e =
+		    add_event(r, EV_VIEW, index_of(r, n), r->m.now + delay(r, false));
+
+		n->member = true;
+		e->data = view_ref(seed->view);
+		add_event(r, EV_GOSSIP, index_of(r, n), r->m.now + 20 * MS);
+	}
 }
 
 static void
@@ -526,7 +533,7 @@ to_storage(struct ring *r, struct node *n, struct batch *b)
 {
 	MUST(n->storage.count < ARRAY_LEN(n->storage.list));
 	n->storage.list[n->storage.count++] = b;
-	n->apply_last = MAX(n->apply_last, r->m.now) + 20 * NS_PER_US + below(r, 3000) * NS_PER_US;
+	n->apply_last = MAX(n->apply_last, r->m.now) + 20 * NS_PER_US + below(r, r->storm.commit_ms * 1000) * NS_PER_US;
 	add_event(r, EV_APPLY, index_of(r, n), n->apply_last);
 }
 
@@ -566,7 +573,14 @@ apply(struct ring *r, struct node *n)
 
 /* ------------------------------------------------------------------- calls */
 
-static const char *const key_names[RING_KEYS] = { "k0", "k1", "k2", "k3" };
+static const char *
+key_text(unsigned key)
+{
+	static char text[16];
+
+	snprintf(text, sizeof(text), "k%u", key);
+	return text;
+}
 
 static void
 remember_values(struct ring *r, struct call_record *c, const struct op *op)
@@ -625,7 +639,7 @@ start_call(struct ring *r, struct node *n, enum op_kind kind, unsigned key,
 	MUST(r->h.count < RING_OPS);
 	snprintf(value, sizeof(value), "v%u", r->h.count++);
 	w.value = value;
-	op = op_new(kind, key_names[key], &w);
+	op = op_new(kind, key_text(key), &w);
 	*c = (struct call_record){ .kind = kind, .key = key, .node = n->letter,
 		.started = r->m.now, .r = op->r, .w = op->w, .seen = seen };
 	c->durable = op->durability == DYN_DURABLE_DISK;
@@ -635,7 +649,7 @@ start_call(struct ring *r, struct node *n, enum op_kind kind, unsigned key,
 	}
 	op->call = c;
 	tell(r, "call %s: %s %s at %c R=%u W=%u after %d", value,
-	    kind == OP_GET ? "get" : kind == OP_PUT ? "put" : "delete", key_names[key],
+	    kind == OP_GET ? "get" : kind == OP_PUT ? "put" : "delete", key_text(key),
 	    n->letter, c->r, c->w, seen);
 	work_op(n->work, op, r->m, &n->out);
 	carry_out(r, n);
@@ -658,12 +672,12 @@ static void
 next_call(struct ring *r)
 {
 	static const uint8_t quorums[][2] = { { 2, 2 }, { 2, 2 }, { 1, 3 }, { 3, 1 }, { 2, 1 } };
-	unsigned key = (unsigned)below(r, RING_KEYS), session = (unsigned)below(r, 3);
+	unsigned key = (unsigned)below(r, r->storm.keys), session = (unsigned)below(r, 3);
 	const uint8_t *q = quorums[below(r, ARRAY_LEN(quorums))];
 	unsigned what = (unsigned)below(r, 10);
 	/* Who leaves may have the only copy of a write with W=1. */
 	uint8_t w_least = r->storm.leaves > 0 ? 2 : 1;
-	struct with w = { .r = q[0], .w = MAX(q[1], w_least), .timeout_ms = 20 + (uint32_t)below(r, 200) };
+	struct with w = { .r = q[0], .w = MAX(q[1], w_least), .timeout_ms = 20 + (uint32_t)below(r, 4 * r->storm.hang_ms) };
 	struct node *n = some_node(r);
 	int seen = r->last_get[session][key];
 
@@ -987,7 +1001,7 @@ plan(struct ring *r)
 {
 	for (unsigned i = 0; i < r->storm.ops; i++)
 		add_event(r, EV_OP, 0, below(r, STORM_END));
-	for (unsigned i = 0; i < r->storm.joins; i++)
+	for (unsigned i = 0; i < r->storm.joins; i += r->storm.together ? r->storm.joins : 1)
 		add_event(r, EV_JOIN, 0, below(r, STORM_END / 4));
 	for (unsigned i = 0; i < r->storm.leaves; i++)
 		add_event(r, EV_LEAVE, 0, below(r, STORM_END));
@@ -1003,14 +1017,26 @@ plan(struct ring *r)
 }
 
 static void
+set_default(unsigned *field, unsigned value)
+{
+	if (*field == 0)
+		*field = value;
+}
+
+static void
 ring_init(struct ring *r, const struct storm *storm, uint64_t seed)
 {
 	struct view *v = view_ring(storm->members, 3, storm->partitions);
 
 	memset(r, 0, sizeof(*r));
 	r->storm = *storm;
-	if (r->storm.lag_ms == 0)
-		r->storm.lag_ms = 40;
+	set_default(&r->storm.lag_ms, 40);
+	set_default(&r->storm.slow_frame, 25);
+	set_default(&r->storm.hang_ms, 60);
+	set_default(&r->storm.gossip_ms, 40);
+	set_default(&r->storm.poll_ms, 40);
+	set_default(&r->storm.commit_ms, 3);
+	set_default(&r->storm.keys, 4);
 	r->rng.state = mix64(seed + 1);
 	r->h.seed = seed;
 	r->loud = getenv("DYN_SEED") != NULL;
@@ -1108,8 +1134,8 @@ check_copies(struct ring *r)
 {
 	struct view *v = r->nodes[0].left ? r->nodes[1].view : r->nodes[0].view;
 
-	for (unsigned k = 0; k < RING_KEYS; k++) {
-		struct buf *name = key_name(key_names[k]);
+	for (unsigned k = 0; k < r->storm.keys; k++) {
+		struct buf *name = key_name(key_text(k));
 		struct dyn_slice first = { 0 };
 		struct group g;
 
@@ -1121,22 +1147,26 @@ check_copies(struct ring *r)
 			if (i == 0)
 				first = copy;
 			else if (!slice_equal(first, copy))
-				history_fail(&r->h, "S7: copies of %s differ at %c", key_names[k],
+				history_fail(&r->h, "S7: copies of %s differ at %c", key_text(k),
 				    n->letter);
 		}
 		buf_unref(name);
 	}
 }
 
+/* Each key, at several nodes, with this R. */
 static void
-read_all(struct ring *r)
+read_all(struct ring *r, uint8_t quorum, unsigned times)
 {
-	struct with w = { .r = 3, .timeout_ms = 1000 };
+	struct with w = { .r = quorum, .timeout_ms = 1000 };
 
-	for (unsigned k = 0; k < RING_KEYS; k++)
-		for (unsigned i = 0; i < RING_NODES; i++)
-			if (r->nodes[i].alive && r->nodes[i].view != NULL && !r->nodes[i].left)
-				start_call(r, &r->nodes[i], OP_GET, k, &w, -1);
+	for (unsigned k = 0; k < r->storm.keys; k++)
+		for (unsigned i = 0; i < times; i++) {
+			struct node *n = some_node(r);
+
+			if (n != NULL && n->view != NULL && !n->left)
+				start_call(r, n, OP_GET, k, &w, -1);
+		}
 	for (uint64_t until = r->m.now + NS_PER_S; step(r, until) || !settled(r);)
 		if (r->m.now >= until)
 			until += NS_PER_S;
@@ -1179,10 +1209,12 @@ ring_run(const struct storm *storm, uint64_t seed)
 	while (step(r, STORM_END + 100 * MS))
 		continue;
 	calm_down(r);
+	/* A strict quorum, before anything is repaired. */
+	read_all(r, 2, 1);
 	/* Reading all repairs all; what is read after that is what is kept. */
-	read_all(r);
+	read_all(r, 3, 2);
 	healed = r->h.count;
-	read_all(r);
+	read_all(r, 3, 2);
 	history_check(&r->h, healed);
 	check_copies(r);
 	if (r->loud)

@@ -15,16 +15,24 @@
 #include "test/core_script.h"
 
 #define RING_NODES 6   /* 'a' ...; the last is a client */
-#define RING_KEYS 4
+#define RING_KEYS 24           /* at most */
 #define RING_OPS 400
 
 struct storm {
 	unsigned members;       /* at the start */
+	unsigned keys;          /* 0 = 4 */
 	unsigned ops;
 	unsigned joins;         /* newcomers while it storms */
 	unsigned leaves;
+	unsigned break_link, crash; /* so many times */
 	/* In 1,000: */
-	unsigned break_link, lose_frame, repeat_frame, crash, fail_commit;
+	unsigned lose_frame, repeat_frame, fail_commit;
+	unsigned slow_frame;    /* a data frame that hangs; 0 = 25 */
+	unsigned hang_ms;       /* at most; 0 = 60 */
+	unsigned gossip_ms;     /* between two exchanges at most; 0 = 40 */
+	unsigned poll_ms;       /* of the client; 0 = 40 */
+	unsigned commit_ms;     /* at most; 0 = 3 */
+	bool together;          /* all newcomers at once: one table for them */
 	bool reorder;
 	bool early_reading;     /* say reading before the worker goes by it */
 	unsigned lag_ms;        /* at most, of a worker behind its own node's view; 0 = 40 */

@@ -195,6 +195,21 @@ view_joins(struct view *v, char letter)
 	return with_record(v, &r);
 }
 
+struct view *
+view_join_all(struct view *v, const char *letters)
+{
+	struct view *next;
+
+	for (; letters[1] != '\0'; letters++) {
+		struct record r = record_of(*letters);
+
+		MUST(view_with(&next, v, &r) == 0);
+		view_unref(v);
+		v = next;
+	}
+	return view_joins(v, *letters);
+}
+
 static struct record
 found(const struct view *v, char letter)
 {

@@ -61,6 +61,7 @@ struct view *view_ring(unsigned members, unsigned n, unsigned partitions);
 /* The next view, the given one being unref'd: a node more; a node less; a
  * node says that it holds all (and reads) by current. */
 struct view *view_joins(struct view *, char);
+struct view *view_join_all(struct view *, const char *letters); /* one table */
 struct view *view_leaves(struct view *, char);
 struct view *view_synced(struct view *, char);
 struct view *view_reads(struct view *, char);

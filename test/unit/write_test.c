@@ -281,6 +281,21 @@ START_TEST(lost_on_the_way)
 }
 END_TEST
 
+START_TEST(lost_after_it_was_sent_is_never_failed)
+{
+	struct script *s = node_a();
+
+	script_op(s, OP_PUT, "k", &(struct with){ .value = "x", .w = 1 });
+	script_turn(s);
+	script_put_ack(s, 'c', 1, DYN_EBUSY);
+	script_commit(s, DYN_EFULL);
+	script_skip(s);
+	script_down(s, 'b', false);
+	EXPECT(s, "0 DONE put EUNKNOWN owners=0 disk=0\n");
+	script_free(s);
+}
+END_TEST
+
 START_TEST(an_answer_by_a_node_that_was_lost_comes_too_late)
 {
 	struct script *s = put_sent();
@@ -575,7 +590,7 @@ START_TEST(what_former_owners_have_is_not_forgotten)
 	ck_assert_int_eq(view_phase(after), VIEW_SETTLED);
 	s = script_new(&(struct script_options){ .self = 'a', .view = before });
 	key = view_key(after, "bcd");
-	script_put(s, key, "x");
+	script_op(s, OP_PUT, key, &(struct with){ .value = "x", .w = 1 });
 	script_turn(s);
 	script_skip(s);
 	script_view(s, after);
@@ -586,6 +601,8 @@ START_TEST(what_former_owners_have_is_not_forgotten)
 	          "0 SEND PUT c #1 a1 | a1=x\n");
 	script_put_ack(s, 'b', 1, DYN_EBUSY);
 	script_put_ack(s, 'c', 1, DYN_EBUSY);
+	EXPECT(s, "");
+	script_put_ack(s, 'd', 1, DYN_EBUSY);
 	/* Its own copy will have it. */
 	EXPECT(s, "0 DONE put EUNKNOWN owners=0 disk=0\n");
 	script_free(s);
@@ -699,6 +716,7 @@ suite(void)
 	tcase_add_test(c, the_own_commit_failed_but_two_have_it);
 	tcase_add_test(c, the_deadline_passes);
 	tcase_add_test(c, lost_on_the_way);
+	tcase_add_test(c, lost_after_it_was_sent_is_never_failed);
 	tcase_add_test(c, an_answer_by_a_node_that_was_lost_comes_too_late);
 	tcase_add_test(c, a_remote_copy_that_may_have_lost_it);
 	tcase_add_test(c, durability_memory_and_os);
