@@ -260,6 +260,54 @@ START_TEST(counted)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ parked */
+
+START_TEST(waits_while_the_ring_grows)
+{
+	struct view *v = view_joins(view_ring(1, 3, 16), 'b');
+	struct script *s =
+	    script_new(&(struct script_options){ .self = 'a', .view = view_ref(v) });
+
+	script_put(s, "k", "x");
+	script_get(s, "k");
+	script_op(s, OP_PUT, "j", &(struct with){ .value = "y", .timeout_ms = 50 });
+	EXPECT(s, "");
+	/* R=1 has its owner; nothing of the put is seen. */
+	script_op(s, OP_GET, "k", &(struct with){ .r = 1 });
+	script_op(s, OP_GET, "k", &(struct with){ .flags = DYN_HERE });
+	EXPECT(s, "0 DONE get ok owners=1 none\n"
+	          "0 DONE get ok owners=1 none\n");
+	script_wait(s, 50);
+	EXPECT(s, "50 DONE put EQUORUM owners=0 disk=0\n");
+	v = view_all_synced(v);
+	script_view(s, v);
+	/* Reads have two owners now, writes to the old table have not. */
+	EXPECT(s, "50 SEND GET b #4\n");
+	v = view_all_read(v);
+	script_view(s, v);
+	EXPECT(s, "50 SEND PUT b #5 a1 | a1=x\n");
+	script_put_ack(s, 'b', 5, 0);
+	script_commit(s, 0);
+	EXPECT(s, "50 COMMIT 1 rows=1 disk\n"
+	          "50 DONE put ok owners=2 disk=2\n");
+	script_free(s);
+	view_unref(v);
+}
+END_TEST
+
+START_TEST(a_settled_ring_that_is_too_small_is_not_waited_for)
+{
+	struct script *s =
+	    script_new(&(struct script_options){ .self = 'a', .view = view_ring(1, 3, 16) });
+
+	script_put(s, "k", "x");
+	script_get(s, "k");
+	EXPECT(s, "0 DONE put EQUORUM owners=0 disk=0\n"
+	          "0 DONE get EQUORUM owners=1\n");
+	script_free(s);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- failures */
 
 static void
@@ -324,6 +372,8 @@ suite(void)
 	tcase_add_test(c, peers_are_told_apart_by_worker);
 	tcase_add_test(c, frames_of_another_table_poke);
 	tcase_add_test(c, counted);
+	tcase_add_test(c, waits_while_the_ring_grows);
+	tcase_add_test(c, a_settled_ring_that_is_too_small_is_not_waited_for);
 	tcase_add_test(c, each_allocation_fails);
 	return s;
 }
