@@ -100,6 +100,8 @@ target(struct gossip *g, const struct msg_hello *hello, struct loop **loop)
 		*loop = worker_loop(w);
 		return worker_links(w);
 	case PURPOSE_SYNC:
+		if (hello->role != DYN_PEER)
+			return NULL; /* who owns nothing pulls nothing */
 		*loop = h->syncer != NULL ? syncer_loop(h->syncer) : NULL;
 		return h->syncer != NULL ? syncer_links(h->syncer) : NULL;
 	case PURPOSE_GOSSIP:
@@ -204,8 +206,11 @@ save_view(struct gossip *g, struct view *v)
 static void
 send_effect(struct gossip *g, struct effect *e)
 {
-	int rc = links_send(&g->links, &e->to, 0, e->address, e->frame);
+	int rc;
 
+	if (id_is_zero(&e->to) && e->address == NULL)
+		return; /* to a client, or one that gave no id: they ask again */
+	rc = links_send(&g->links, &e->to, 0, e->address, e->frame);
 	if (rc == 0)
 		e->frame = NULL;
 	else
@@ -299,7 +304,7 @@ poke_came(struct letter *l)
 	struct gossip_letter *p = CONTAINER_OF(l, struct gossip_letter, letter);
 	struct gossip *g = p->gossip;
 
-	if (!g->closing)
+	if (!g->closing && !id_is_zero(&p->id))
 		member_poke(g->member, &p->id, host_moment(&g->loop), &g->out);
 	mem_free(p);
 }
@@ -307,8 +312,11 @@ poke_came(struct letter *l)
 void
 gossip_poke(struct gossip *g, const struct dyn_id *id)
 {
-	struct gossip_letter *p = mem_zalloc(sizeof(*p));
+	struct gossip_letter *p;
 
+	if (id_is_zero(id))
+		return; /* a client has no table that others should know */
+	p = mem_zalloc(sizeof(*p));
 	if (p == NULL)
 		return; /* the next frame pokes again */
 	p->letter.run = poke_came;

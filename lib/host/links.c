@@ -357,6 +357,8 @@ link_for(struct links *ls, const struct dyn_id *id, unsigned worker, const char 
 	struct link *k;
 
 	if (id_is_zero(id)) {
+		if (address == NULL)
+			return NULL; /* a client: it cannot be dialled */
 		k = link_find(ls, id, worker, address);
 		return k != NULL ? k : link_new(ls, id, worker, address);
 	}
