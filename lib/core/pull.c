@@ -208,6 +208,9 @@ start_tasks(struct pull *p, struct moment m, struct outbox *out)
 		}
 		t->partition = p->cursor;
 		view_readers(p->view, t->partition, &t->sources);
+		for (unsigned i = 0; i < t->sources.count; i++)
+			if (id_equal(&p->view->records[t->sources.member[i]].id, &p->o.self))
+				t->source_state[i] = SOURCE_SCANNED; /* it is here */
 		p->progress[p->cursor] = ACTIVE;
 		list_add(&p->tasks, &t->link);
 		p->tasks_count++;
@@ -215,12 +218,26 @@ start_tasks(struct pull *p, struct moment m, struct outbox *out)
 	}
 }
 
-/* Which partitions are mine by current and were not by base? */
+/* Place of a node in a partition's list, or n if it is not in it. */
+static unsigned
+rank_of(const struct table *t, unsigned partition, const struct dyn_id *node)
+{
+	const uint16_t *owners;
+	unsigned count = table_owners(t, partition, &owners);
+
+	for (unsigned i = 0; i < count; i++)
+		if (id_equal(&t->seats[owners[i]].node, node))
+			return i;
+	return t->n;
+}
+
+/* Which partitions are mine by current and were not by base?  Also those where
+ * this node moves forward in the list: a bucket with fewer copies than the ring
+ * has goes by the first owners only. */
 static int
 set_progress(struct pull *p)
 {
 	const struct view *v = p->view;
-	int base = table_find(v->base, &p->o.self), current = table_find(v->current, &p->o.self);
 	uint8_t *progress = mem_zalloc(v->settings.partitions);
 
 	/* What was known of another table must not be taken for this one. */
@@ -232,9 +249,8 @@ set_progress(struct pull *p)
 		return DYN_ENOMEM;
 	if (view_phase(v) != VIEW_MOVING || is_marked(p))
 		return 0;
-	for (unsigned i = 0; i < v->settings.partitions && current >= 0; i++) {
-		if (!table_owns(v->current, i, (unsigned)current) ||
-		    (base >= 0 && table_owns(v->base, i, (unsigned)base)))
+	for (unsigned i = 0; i < v->settings.partitions; i++) {
+		if (rank_of(v->current, i, &p->o.self) >= rank_of(v->base, i, &p->o.self))
 			continue;
 		progress[i] = PENDING;
 		p->pending++;
