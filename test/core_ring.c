@@ -639,6 +639,9 @@ start_call(struct ring *r, struct node *n, enum op_kind kind, unsigned key,
 	MUST(r->h.count < RING_OPS);
 	snprintf(value, sizeof(value), "v%u", r->h.count++);
 	w.value = value;
+	w.n = (uint8_t)r->storm.copies;
+	w.r = (uint8_t)MIN(w.r, w.n);
+	w.w = (uint8_t)MIN(w.w, w.n);
 	op = op_new(kind, key_text(key), &w);
 	*c = (struct call_record){ .kind = kind, .key = key, .node = n->letter,
 		.started = r->m.now, .r = op->r, .w = op->w, .seen = seen };
@@ -1037,6 +1040,8 @@ ring_init(struct ring *r, const struct storm *storm, uint64_t seed)
 	set_default(&r->storm.poll_ms, 40);
 	set_default(&r->storm.commit_ms, 3);
 	set_default(&r->storm.keys, 4);
+	set_default(&r->storm.copies, 3);
+	r->h.copies = r->storm.copies;
 	r->rng.state = mix64(seed + 1);
 	r->h.seed = seed;
 	r->loud = getenv("DYN_SEED") != NULL;
@@ -1140,6 +1145,7 @@ check_copies(struct ring *r)
 		struct group g;
 
 		view_readers(v, name_partition(buf_slice(name), v->settings.partitions), &g);
+		group_limit(&g, r->storm.copies);
 		for (unsigned i = 0; i < g.count; i++) {
 			struct node *n = node_of(r, &v->records[g.member[i]].id);
 			struct dyn_slice copy = fake_find(n->fake, buf_slice(name));

@@ -32,6 +32,7 @@ struct storm {
 	unsigned gossip_ms;     /* between two exchanges at most; 0 = 40 */
 	unsigned poll_ms;       /* of the client; 0 = 40 */
 	unsigned commit_ms;     /* at most; 0 = 3 */
+	unsigned copies;        /* N of the bucket, 2 or 3; 0 = 3 */
 	bool together;          /* all newcomers at once: one table for them */
 	bool reorder;
 	bool early_reading;     /* say reading before the worker goes by it */
@@ -60,7 +61,7 @@ struct call_record {
 
 struct history {
 	struct call_record calls[RING_OPS];
-	unsigned count;
+	unsigned count, copies;
 	uint64_t seed;
 };
 

@@ -34,6 +34,8 @@ static const struct storm storms[] = {
 	    .slow_frame = 300, .hang_ms = 100, .commit_ms = 30, .fail_commit = 100 },
 	{ .members = 3, .keys = 20, .ops = 150, .joins = 2, .together = true, .gossip_ms = 2, .lag_ms = 3,
 	    .slow_frame = 200, .hang_ms = 100, .commit_ms = 30, .poll_ms = 300 },
+	/* A bucket with fewer copies than the ring has. */
+	{ .members = 4, .copies = 2, .keys = 20, .ops = 120, .joins = 1, .leaves = 1 },
 	/* Newcomers, crashes, failing storage. */
 	{ .members = 3, .ops = 120, .joins = 2, .break_link = 8, .crash = 3,
 	    .fail_commit = 20, .lose_frame = 5 },

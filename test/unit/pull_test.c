@@ -564,11 +564,58 @@ START_TEST(who_has_nothing_to_pull_waits_for_its_fence)
 {
 	struct script_pull *s = pull_begin('a');
 
-	show(s, d_joins());
+	show(s, view_ring(3, 3, 16));
 	TRACE(s, "");
 	fenced(s);
 	TRACE(s, "SYNCED\n");
 	pull_end(s);
+}
+END_TEST
+
+/* Owners of a partition in order. */
+static const char *
+in_order(const struct table *t, unsigned partition)
+{
+	static char text[4][8];
+	static unsigned next;
+	char *out = text[next++ % ARRAY_LEN(text)];
+	const uint16_t *owners;
+	unsigned count = table_owners(t, partition, &owners);
+
+	for (unsigned i = 0; i < count; i++)
+		out[i] = node_letter(&t->seats[owners[i]].node);
+	out[count] = '\0';
+	return out;
+}
+
+START_TEST(who_moves_forward_pulls_from_the_others)
+{
+	struct view *v = view_leaves(view_ring(4, 3, 16), 'b');
+	unsigned forward = 0;
+
+	ck_assert_int_eq(view_phase(v), VIEW_MOVING);
+	for (const char *self = "acd"; *self != '\0'; self++) {
+		struct script_pull *s = pull_begin(*self);
+		unsigned pending = 0;
+
+		show(s, view_ref(v));
+		for (unsigned p = 0; p < 16; p++) {
+			const char *before = in_order(v->base, p), *after = in_order(v->current, p);
+			const char *was = strchr(before, *self), *is = strchr(after, *self);
+
+			if (is == NULL || (was != NULL && was - before <= is - after))
+				continue;
+			pending++;
+			forward += was != NULL;
+		}
+		ck_assert_uint_eq(pull_pending(s->p), pending);
+		/* Never from itself. */
+		for (const char *p = trace(s); (p = strstr(p, "PULL ")) != NULL; p++)
+			ck_assert_int_ne(p[5], *self);
+		pull_end(s);
+	}
+	ck_assert_uint_gt(forward, 0);
+	view_unref(v);
 }
 END_TEST
 
@@ -578,6 +625,8 @@ START_TEST(a_fence_of_another_table_is_none)
 	struct view *old = view_ring(3, 3, 16);
 
 	show(s, d_joins());
+	pull_rest(s);
+	(void)trace(s);
 	pull_fenced(s->p, old);
 	wake(s);
 	TRACE(s, "");
@@ -610,6 +659,7 @@ START_TEST(serves_when_fenced)
 	ask(s, v, 0, 1000, slice(NULL, 0));
 	TRACE(s, "ANSWER EBUSY bytes=0\n");
 	show(s, view_ref(v));
+	(void)trace(s);
 	ask(s, v, 0, 1000, slice(NULL, 0));
 	TRACE(s, "ANSWER EBUSY bytes=0\n");
 	fenced(s);
@@ -791,6 +841,7 @@ suite(void)
 	tcase_add_test(c, malformed_rows);
 	tcase_add_test(c, a_new_table_starts_anew);
 	tcase_add_test(c, who_has_nothing_to_pull_waits_for_its_fence);
+	tcase_add_test(c, who_moves_forward_pulls_from_the_others);
 	tcase_add_test(c, a_fence_of_another_table_is_none);
 	c = tcase_create("source");
 	suite_add_tcase(s, c);
