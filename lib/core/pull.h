@@ -3,8 +3,9 @@
  * that: an owner hands rows out.  One machine a node, on the sync thread.
  *
  * When the current table gives this node partitions that it does not own by
- * base, or a place nearer the front of their lists, it pulls each from the owners by base, row by row in name order, and
- * merges the rows into its own copy.  Meanwhile writes reach it already
+ * base, or a place nearer the front of their lists, it pulls each from the
+ * owners by base, row by row in name order, and merges the rows into its own
+ * copy.  Meanwhile writes reach it already
  * (view_writers), reads do not (view_readers).  When all are complete it says
  * so (FX_SYNCED); when all members have, reads go by current, and when all do
  * that, the old owners are let go (view.h).
