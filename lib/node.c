@@ -71,7 +71,7 @@ make_threads(dyn_node *n)
 	for (unsigned i = 0; i < h->workers_count && rc == 0; i++)
 		rc = worker_new(&h->workers[i], h, i, random_seed());
 	if (rc == 0 && h->role == DYN_PEER)
-		rc = syncer_new(&h->syncer, h);
+		rc = syncer_new(&h->syncer, h, random_seed());
 	if (rc == 0 && h->role != DYN_LOCAL)
 		rc = gossip_new(&h->gossip, h);
 	return rc;

@@ -732,6 +732,8 @@ worker_effect(struct ring *r, struct node *n, struct effect *e)
 		break;
 	case FX_LOG:
 		break;
+	case FX_CHANGED:
+		break;
 	default:
 		ck_abort_msg("not an effect of a worker: %d", e->kind);
 	}
@@ -740,7 +742,7 @@ worker_effect(struct ring *r, struct node *n, struct effect *e)
 static void
 pull_effect(struct ring *r, struct node *n, struct effect *e)
 {
-	struct pull_rows *rows;
+	struct rows *rows;
 
 	switch (e->kind) {
 	case FX_SEND:
@@ -751,7 +753,7 @@ pull_effect(struct ring *r, struct node *n, struct effect *e)
 		break;
 	case FX_ROWS:
 		rows = e->what;
-		work_rows(n->work, buf_slice(rows->rows), rows, r->m, &n->out);
+		work_rows(n->work, buf_slice(rows->bytes), rows, r->m, &n->out);
 		break;
 	case FX_SYNCED:
 		say_synced(r, n, e->view);
@@ -823,7 +825,7 @@ drop_tokens(struct work *w)
 		if (waiter->kind == WAIT_FENCE)
 			view_unref(waiter->token);
 		else if (waiter->kind == WAIT_ROWS)
-			pull_rows_free(waiter->token);
+			rows_free(waiter->token);
 	}
 }
 

@@ -495,6 +495,7 @@ say_effect(struct script *s, const struct effect *e)
 	case FX_FAIL:
 	case FX_ROWS:
 	case FX_SYNCED:
+	case FX_CHANGED:
 		ck_abort_msg("not an effect of a worker: %d", e->kind);
 	}
 	say(s, "\n");
@@ -503,7 +504,7 @@ say_effect(struct script *s, const struct effect *e)
 static void
 take_effect(struct script *s, struct effect *e)
 {
-	if (!s->quiet)
+	if (!s->quiet && e->kind != FX_CHANGED)
 		say_effect(s, e);
 	if (e->kind == FX_COMMIT) {
 		MUST(s->batches_count < ARRAY_LEN(s->batches));

@@ -4,6 +4,8 @@
  */
 #include "core/machine.h"
 
+#include "core/rows.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -81,4 +83,8 @@ effect_drop(struct effect *fx)
 	view_unref(fx->view);
 	fx->frame = NULL;
 	fx->view = NULL;
+	if (fx->kind == FX_CHANGED) {
+		changes_free(fx->what);
+		fx->what = NULL;
+	}
 }

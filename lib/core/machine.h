@@ -33,9 +33,10 @@ enum effect_kind {
 	FX_DONE,   /* an operation of this node ended (core/work.h) */
 	FX_POKE,   /* `to` has another table: gossip with it now (member_poke) */
 	FX_FENCED, /* what work_fence asked for holds now (what = its token) */
-	FX_ROWS,   /* rows pulled from a peer, for a worker to merge (core/pull.h) */
+	FX_ROWS,   /* rows pulled from a peer, for a worker to merge (core/rows.h) */
 	FX_STORED, /* such rows are durable (what = the rows' token) */
-	FX_SYNCED  /* all of this node's share is here (view->current) */
+	FX_SYNCED, /* all of this node's share is here (view->current) */
+	FX_CHANGED /* rows were committed (what = struct changes *, core/rows.h) */
 };
 
 struct effect {
@@ -64,7 +65,7 @@ int outbox_reserve(struct outbox *) DYN_CHECK;
 struct effect *outbox_add(struct outbox *, enum effect_kind);
 void outbox_log(struct outbox *, enum dyn_log_level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-void effect_drop(struct effect *); /* frees frame and view */
+void effect_drop(struct effect *); /* frees frame, view, changes */
 
 static inline bool
 id_equal(const struct dyn_id *a, const struct dyn_id *b)

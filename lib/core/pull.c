@@ -30,15 +30,6 @@ struct pull {
 	uint64_t again; /* out of memory: when to try again; else TIME_NEVER */
 };
 
-void
-pull_rows_free(struct pull_rows *rows)
-{
-	if (rows == NULL)
-		return;
-	buf_unref(rows->rows);
-	mem_free(rows);
-}
-
 int
 pull_new(struct pull **out, const struct pull_options *options)
 {
@@ -324,7 +315,7 @@ static void
 take_rows(struct pull *p, struct task *t, const struct msg_pull_ack *ack, struct moment m,
     struct outbox *out)
 {
-	struct pull_rows *rows;
+	struct rows *rows;
 	struct dyn_slice last;
 	struct buf *after;
 	struct effect *e;
@@ -342,9 +333,9 @@ take_rows(struct pull *p, struct task *t, const struct msg_pull_ack *ack, struct
 	rows = mem_zalloc(sizeof(*rows));
 	after = buf_copy(last.data, last.len);
 	if (rows != NULL)
-		rows->rows = buf_copy(ack->rows.data, ack->rows.len);
-	if (rows == NULL || rows->rows == NULL || after == NULL) {
-		pull_rows_free(rows);
+		rows->bytes = buf_copy(ack->rows.data, ack->rows.len);
+	if (rows == NULL || rows->bytes == NULL || after == NULL) {
+		rows_free(rows);
 		buf_unref(after);
 		source_failed(p, t, m, out);
 		return;
@@ -353,6 +344,7 @@ take_rows(struct pull *p, struct task *t, const struct msg_pull_ack *ack, struct
 	t->after = after;
 	t->state = STORING;
 	t->until = m.now + 2 * PULL_PATIENCE;
+	rows->of = ROWS_PULL;
 	rows->partition = t->partition;
 	rows->number = t->number;
 	e = outbox_add(out, FX_ROWS);
@@ -360,11 +352,11 @@ take_rows(struct pull *p, struct task *t, const struct msg_pull_ack *ack, struct
 }
 
 void
-pull_stored(struct pull *p, struct pull_rows *rows, int rc, struct moment m, struct outbox *out)
+pull_stored(struct pull *p, struct rows *rows, int rc, struct moment m, struct outbox *out)
 {
 	struct task *t = task_find(p, rows->number);
 
-	pull_rows_free(rows);
+	rows_free(rows);
 	if (t == NULL || t->state != STORING)
 		return;
 	if (rc != 0) {

@@ -36,6 +36,7 @@
 
 #include "base/list.h"
 #include "core/machine.h"
+#include "core/rows.h"
 #include "model/key.h"
 
 #define PULL_TASKS 8               /* partitions on their way at once */
@@ -44,13 +45,6 @@
 #define PULL_REST (50 * NS_PER_MS) /* a refusal (not fenced yet) passes quickly */
 
 struct pull;
-
-/* Rows for a worker: the effect's `what`; comes back by pull_stored. */
-struct pull_rows {
-	struct buf *rows;
-	unsigned partition;
-	uint64_t number;
-};
 
 struct pull_options {
 	struct dyn_id self;
@@ -67,11 +61,10 @@ void pull_fenced(struct pull *, struct view *);
 /* PULL or PULL_ACK on a sync connection. */
 int pull_frame(struct pull *, const struct dyn_id *from, uint64_t conn, const struct frame *,
     const union msg *, struct moment, struct outbox *) DYN_CHECK;
-void pull_stored(struct pull *, struct pull_rows *, int rc, struct moment, struct outbox *);
+void pull_stored(struct pull *, struct rows *, int rc, struct moment, struct outbox *);
 void pull_lost(struct pull *, const struct dyn_id *, struct moment, struct outbox *);
 uint64_t pull_wake(const struct pull *);
 void pull_tick(struct pull *, struct moment, struct outbox *);
 unsigned pull_pending(const struct pull *); /* partitions not complete yet */
-void pull_rows_free(struct pull_rows *);
 
 #endif

@@ -6,6 +6,7 @@ struct entry {
 	struct buf *name, *object;
 	uint64_t number; /* of the batch that holds the newest object */
 	size_t index;    /* its row there, while that batch is open */
+	struct digest digest; /* of the newest object */
 	bool seen;       /* somebody was given what is not committed yet */
 };
 
@@ -18,7 +19,28 @@ batch_free(struct batch *b)
 		buf_unref(b->hold[i]);
 	mem_free(b->hold);
 	mem_free(b->rows);
+	changes_free(b->changes);
 	mem_free(b);
+}
+
+struct changes *
+batch_changes(struct batch *b)
+{
+	struct changes *c = b->changes;
+	size_t kept = 0;
+
+	b->changes = NULL;
+	for (size_t i = 0; i < c->count; i++) {
+		if (digest_compare(&c->list[i].before, &c->list[i].after) == 0)
+			buf_unref(c->list[i].name);
+		else
+			c->list[kept++] = c->list[i];
+	}
+	c->count = kept;
+	if (kept > 0)
+		return c;
+	changes_free(c);
+	return NULL;
 }
 
 int
@@ -141,8 +163,12 @@ open_batch(struct store *s)
 
 	if (b == NULL) {
 		b = mem_zalloc(sizeof(*b));
-		if (b == NULL)
+		if (b != NULL)
+			b->changes = mem_zalloc(sizeof(*b->changes));
+		if (b == NULL || b->changes == NULL) {
+			mem_free(b);
 			return DYN_ENOMEM;
+		}
 		b->number = s->given + 1;
 		b->generation = s->generation;
 		b->durability = DYN_DURABLE_MEMORY;
@@ -159,6 +185,10 @@ open_batch(struct store *s)
 	if (p == NULL)
 		return DYN_ENOMEM;
 	b->hold = p;
+	p = mem_realloc(b->changes->list, cap * sizeof(struct change));
+	if (p == NULL)
+		return DYN_ENOMEM;
+	b->changes->list = p;
 	b->cap = cap;
 	return 0;
 }
@@ -182,8 +212,15 @@ entry_new(struct store *s, struct dyn_slice name, struct buf *object)
 }
 
 static void
-set_row(struct batch *b, size_t i, struct entry *e)
+set_row(struct batch *b, size_t i, struct entry *e, const struct digest *before, size_t bytes)
 {
+	struct change *c = &b->changes->list[b->changes->count++];
+
+	DYN_ASSERT(b->changes->count == i + 1);
+	c->name = buf_ref(e->name);
+	c->space = DYN_SPACE_DATA;
+	c->before = *before;
+	c->bytes_before = (uint32_t)bytes;
 	b->hold[2 * i] = buf_ref(e->name);
 	b->hold[2 * i + 1] = buf_ref(e->object);
 	b->rows[i].space = DYN_SPACE_DATA;
@@ -192,14 +229,21 @@ set_row(struct batch *b, size_t i, struct entry *e)
 	b->bytes += e->name->len + e->object->len;
 }
 
-/* The key has a new object: into overlay and open batch.  A key changed twice
- * in one batch is one row. */
+/* The key had now and has a new object: into overlay and open batch.  A key
+ * changed twice in one batch is one row. */
 static int
-change(struct store *s, struct entry *e, struct dyn_slice name, struct buf *object,
-    uint64_t *number)
+change(struct store *s, struct entry *e, struct dyn_slice name, struct dyn_slice now,
+    struct buf *object, uint64_t *number)
 {
+	struct digest before;
+	size_t bytes = now.len; /* it may borrow from what goes now */
 	struct batch *b;
 	int rc;
+
+	if (e == NULL)
+		row_digest(name, now, &before);
+	else
+		before = e->digest;
 
 	rc = open_batch(s);
 	if (rc != 0) {
@@ -226,8 +270,11 @@ change(struct store *s, struct entry *e, struct dyn_slice name, struct buf *obje
 	} else {
 		e->index = b->count++;
 		e->number = b->number;
-		set_row(b, e->index, e);
+		set_row(b, e->index, e, &before, bytes);
 	}
+	row_digest(name, buf_slice(object), &e->digest);
+	b->changes->list[e->index].after = e->digest;
+	b->changes->list[e->index].bytes_after = (uint32_t)object->len;
 	*number = b->number;
 	return 0;
 }
@@ -257,7 +304,7 @@ unchanged(struct store *s, struct entry *e, struct dyn_slice name, struct dyn_sl
 	if (out->object == NULL)
 		return DYN_ENOMEM;
 	if (weak && d == DYN_DURABLE_DISK) {
-		int rc = change(s, e, name, out->object, &out->number);
+		int rc = change(s, e, name, now, out->object, &out->number);
 
 		if (rc != 0) {
 			buf_unref(out->object);
@@ -273,14 +320,14 @@ unchanged(struct store *s, struct entry *e, struct dyn_slice name, struct dyn_sl
 
 /* The key has a new object, whose reference is taken over. */
 static int
-changed(struct store *s, struct entry *e, struct dyn_slice name, struct buf *object,
-    enum dyn_durability d, struct stored *out)
+changed(struct store *s, struct entry *e, struct dyn_slice name, struct dyn_slice now,
+    struct buf *object, enum dyn_durability d, struct stored *out)
 {
 	int rc;
 
 	if (object == NULL)
 		return DYN_ENOMEM;
-	rc = change(s, e, name, object, &out->number);
+	rc = change(s, e, name, now, object, &out->number);
 	if (rc != 0) {
 		buf_unref(object);
 		return rc;
@@ -328,7 +375,7 @@ merge(struct store *s, struct dyn_slice name, struct dyn_slice object, enum dyn_
 		return unchanged(s, e, name, now, d, out);
 	if (how == OBJECT_RIGHT)
 		merged = buf_copy(object.data, object.len);
-	return changed(s, e, name, merged, d, out);
+	return changed(s, e, name, now, merged, d, out);
 }
 
 int
@@ -393,7 +440,7 @@ store_mint(struct store *s, struct dyn_slice name, const struct mint *asked,
 		buf_unref(minted);
 		return unchanged(s, e, name, now, d, out);
 	}
-	return changed(s, e, name, minted, d, out);
+	return changed(s, e, name, now, minted, d, out);
 }
 
 struct batch *

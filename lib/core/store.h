@@ -30,6 +30,7 @@
 
 #include "base/hash.h"
 #include "base/map.h"
+#include "core/rows.h"
 #include "model/hlc.h"
 #include "model/object.h"
 
@@ -39,10 +40,14 @@ struct batch {
 	enum dyn_durability durability; /* the strongest that somebody waits for */
 	struct dyn_row *rows;           /* ids and values borrow from hold */
 	struct buf **hold;              /* [2 * i] name, [2 * i + 1] object */
+	struct changes *changes;        /* one a row */
 	size_t count, cap, bytes;
 };
 
 void batch_free(struct batch *);
+/* What it changed, now the caller's; rows that stayed as they were are left
+ * out.  NULL if none is left. */
+struct changes *batch_changes(struct batch *);
 
 struct store {
 	struct dyn_engine *engine;

@@ -637,7 +637,10 @@ void
 work_committed(struct work *w, struct batch *b, int rc, struct moment m, struct outbox *out)
 {
 	bool late = b->number <= w->store.failed;
+	struct changes *c = rc == 0 && !late ? batch_changes(b) : NULL;
 
+	if (c != NULL)
+		outbox_add(out, FX_CHANGED)->what = c;
 	store_committed(&w->store, b, rc);
 	if (late)
 		return; /* whoever waited was told */

@@ -1,4 +1,4 @@
-/* The sync thread: fences, pulls, serves. */
+/* The sync thread: fences, and the machines of core/sync.h. */
 #include "host/syncer.h"
 
 #include <semaphore.h>
@@ -11,7 +11,7 @@
 struct syncer {
 	struct host *host;
 	struct loop loop;
-	struct pull *pull;
+	struct sync *sync;
 	struct links links;
 	struct outbox out;
 	struct view *view;
@@ -30,9 +30,10 @@ static void on_down(void *arg, const struct dyn_id *, unsigned worker, const cha
 static const struct links_events link_events = { on_frame, on_up, NULL, on_down };
 
 int
-syncer_new(struct syncer **out, struct host *host)
+syncer_new(struct syncer **out, struct host *host, uint64_t seed)
 {
-	struct pull_options o = { .self = host->self, .engine = host->engine, .w = host->w };
+	struct sync_options o = { .self = host->self, .engine = host->engine, .w = host->w,
+		.workers = host->workers_count, .seed = seed };
 	struct syncer *s = mem_zalloc(sizeof(*s));
 	int rc;
 
@@ -51,13 +52,13 @@ syncer_new(struct syncer **out, struct host *host)
 	rc = links_init(&s->links, host, &s->loop, PURPOSE_SYNC, false, &link_events, s);
 	if (rc != 0)
 		goto fail_links;
-	rc = pull_new(&s->pull, &o);
+	rc = sync_new(&s->sync, &o);
 	if (rc != 0)
-		goto fail_pull;
+		goto fail_sync;
 	sem_init(&s->closed, 0, 0);
 	*out = s;
 	return 0;
-fail_pull:
+fail_sync:
 	links_fini(&s->links);
 fail_links:
 	loop_fini(&s->loop);
@@ -74,7 +75,7 @@ syncer_free(struct syncer *s)
 		return;
 	loop_fini(&s->loop);
 	links_fini(&s->links);
-	pull_free(s->pull);
+	sync_free(s->sync);
 	outbox_fini(&s->out);
 	view_unref(s->view);
 	sem_destroy(&s->closed);
@@ -105,14 +106,8 @@ static int
 on_frame(void *arg, const struct dyn_id *from, uint64_t conn, const struct frame *f)
 {
 	struct syncer *s = arg;
-	union msg m;
-	int rc = msg_decode(f->kind, f->body, &m);
 
-	if (rc == DYN_EVERSION)
-		return 0;
-	if (rc != 0)
-		return rc;
-	return pull_frame(s->pull, from, conn, f, &m, host_moment(&s->loop), &s->out);
+	return sync_frame(s->sync, from, conn, f, host_moment(&s->loop), &s->out);
 }
 
 static void
@@ -133,7 +128,7 @@ on_down(void *arg, const struct dyn_id *id, unsigned worker, const char *address
 	(void)address;
 	(void)rc;
 	(void)sure;
-	pull_lost(s->pull, id, host_moment(&s->loop), &s->out);
+	sync_lost(s->sync, id, host_moment(&s->loop), &s->out);
 }
 
 static void
@@ -150,14 +145,14 @@ fence(struct syncer *s)
 static void
 carry_out(struct syncer *s, struct effect *e)
 {
-	struct pull_rows *rows;
+	struct rows *rows;
 
 	switch (e->kind) {
 	case FX_SEND:
 		if (links_send(&s->links, &e->to, 0, NULL, e->frame) == 0)
 			e->frame = NULL;
 		else
-			pull_lost(s->pull, &e->to, host_moment(&s->loop), &s->out);
+			sync_lost(s->sync, &e->to, host_moment(&s->loop), &s->out);
 		break;
 	case FX_REPLY:
 		links_reply(&s->links, e->conn, e->frame);
@@ -192,8 +187,8 @@ turn(void *arg)
 	if (!s->closing) {
 		if (s->fence_again <= s->loop.now)
 			fence(s);
-		if (pull_wake(s->pull) <= s->loop.now)
-			pull_tick(s->pull, host_moment(&s->loop), &s->out);
+		if (sync_wake(s->sync) <= s->loop.now)
+			sync_tick(s->sync, host_moment(&s->loop), &s->out);
 	}
 	for (size_t i = 0; i < s->out.count; i++) {
 		struct effect e = s->out.list[i];
@@ -204,10 +199,10 @@ turn(void *arg)
 	}
 	s->out.count = 0;
 	pthread_mutex_lock(&s->host->lock);
-	s->host->pending = pull_pending(s->pull);
+	s->host->pending = sync_pending(s->sync);
 	pthread_mutex_unlock(&s->host->lock);
 	if (!s->closing)
-		wake = MIN(pull_wake(s->pull), s->fence_again);
+		wake = MIN(sync_wake(s->sync), s->fence_again);
 	loop_wake_at(&s->loop, wake);
 	if (s->closing && s->links.open == 0 && !s->drained) {
 		s->drained = true;
@@ -221,7 +216,8 @@ struct sync_letter {
 	struct letter letter;
 	struct syncer *syncer;
 	struct view *view;
-	struct pull_rows *rows;
+	struct rows *rows;
+	struct changes *changes;
 	unsigned worker;
 	int rc;
 };
@@ -251,7 +247,7 @@ view_came(struct letter *l)
 	if (s->closing)
 		return;
 	links_view(&s->links, s->view);
-	pull_view(s->pull, s->view, host_moment(&s->loop), &s->out);
+	sync_view(s->sync, s->view, host_moment(&s->loop), &s->out);
 	if (other) {
 		s->fenced = 0;
 		fence(s);
@@ -280,7 +276,7 @@ fenced_came(struct letter *l)
 		s->fenced |= UINT64_C(1) << f->worker;
 	if (s->fenced == all) {
 		s->fence_again = TIME_NEVER;
-		pull_fenced(s->pull, s->view);
+		sync_fenced(s->sync, s->view, host_moment(&s->loop), &s->out);
 	}
 	view_unref(f->view);
 	mem_free(f);
@@ -307,21 +303,42 @@ stored_came(struct letter *l)
 	struct sync_letter *r = CONTAINER_OF(l, struct sync_letter, letter);
 	struct syncer *s = r->syncer;
 
-	pull_stored(s->pull, r->rows, r->rc, host_moment(&s->loop), &s->out);
+	sync_stored(s->sync, r->rows, r->rc, host_moment(&s->loop), &s->out);
 	mem_free(r);
 }
 
 void
-syncer_stored(struct syncer *s, struct pull_rows *rows, int rc)
+syncer_stored(struct syncer *s, struct rows *rows, int rc)
 {
 	struct sync_letter *l = sync_letter(s, stored_came);
 
 	if (l == NULL) {
-		pull_rows_free(rows);
+		rows_free(rows);
 		return; /* patience runs out, and the rows are asked for again */
 	}
 	l->rows = rows;
 	l->rc = rc;
+	loop_post(&s->loop, &l->letter);
+}
+
+static void
+changed_came(struct letter *l)
+{
+	struct sync_letter *c = CONTAINER_OF(l, struct sync_letter, letter);
+	struct syncer *s = c->syncer;
+
+	sync_changed(s->sync, c->changes, host_moment(&s->loop), &s->out);
+	mem_free(c);
+}
+
+void
+syncer_changed(struct syncer *s, struct changes *changes)
+{
+	struct sync_letter *l = sync_letter(s, changed_came);
+
+	/* A change that is not told would make the trees lie for good. */
+	DYN_ASSERT(l != NULL);
+	l->changes = changes;
 	loop_post(&s->loop, &l->letter);
 }
 

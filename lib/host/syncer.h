@@ -1,17 +1,16 @@
 /*
- * The sync thread: pulling this node's share and handing rows to newcomers
- * (core/pull.h).  It has its own connections, so bulk transfer never delays a
+ * The sync thread: core/sync.h.  It has its own connections, so bulk transfer never delays a
  * request or a heartbeat.
  */
 #ifndef DYN_SYNCER_H
 #define DYN_SYNCER_H
 
-#include "core/pull.h"
+#include "core/sync.h"
 #include "host/links.h"
 
 struct syncer;
 
-int syncer_new(struct syncer **out, struct host *) DYN_CHECK;
+int syncer_new(struct syncer **out, struct host *, uint64_t seed) DYN_CHECK;
 int syncer_start(struct syncer *) DYN_CHECK;
 void syncer_stop(struct syncer *);
 void syncer_free(struct syncer *);
@@ -21,6 +20,7 @@ struct links *syncer_links(struct syncer *);
 void syncer_view(struct syncer *, struct view *);
 /* A worker is fenced by this view (whose reference it gives back). */
 void syncer_fenced(struct syncer *, unsigned worker, struct view *, int rc);
-void syncer_stored(struct syncer *, struct pull_rows *, int rc);
+void syncer_stored(struct syncer *, struct rows *, int rc);
+void syncer_changed(struct syncer *, struct changes *);
 
 #endif

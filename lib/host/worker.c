@@ -3,7 +3,7 @@
 
 #include <semaphore.h>
 
-#include "core/pull.h"
+#include "core/rows.h"
 #include "host/gossip.h"
 #include "host/status.h"
 #include "host/storage.h"
@@ -312,6 +312,12 @@ carry_out(struct worker *w, struct effect *e)
 	case FX_STORED:
 		syncer_stored(w->host->syncer, e->what, e->rc);
 		break;
+	case FX_CHANGED:
+		if (w->host->syncer != NULL) {
+			syncer_changed(w->host->syncer, e->what);
+			e->what = NULL;
+		}
+		break;
 	case FX_VIEW:
 	case FX_FAIL:
 	case FX_ROWS:
@@ -546,7 +552,7 @@ worker_committed(struct worker *w, struct batch *b, int rc, struct letter *reuse
 struct rows_letter {
 	struct letter letter;
 	struct worker *worker;
-	struct pull_rows *rows;
+	struct rows *rows;
 };
 
 static void
@@ -556,12 +562,12 @@ rows_came(struct letter *l)
 	struct worker *w = r->worker;
 
 	w->figures_old = true;
-	work_rows(w->work, buf_slice(r->rows->rows), r->rows, host_moment(&w->loop), &w->out);
+	work_rows(w->work, buf_slice(r->rows->bytes), r->rows, host_moment(&w->loop), &w->out);
 	mem_free(r);
 }
 
 void
-worker_rows(struct worker *w, struct pull_rows *rows)
+worker_rows(struct worker *w, struct rows *rows)
 {
 	struct rows_letter *r = mem_zalloc(sizeof(*r));
 

@@ -12,7 +12,7 @@
 #include "host/links.h"
 
 struct worker;
-struct pull_rows;
+struct rows;
 
 int worker_new(struct worker **out, struct host *, unsigned index, uint64_t seed) DYN_CHECK;
 int worker_start(struct worker *) DYN_CHECK;
@@ -29,7 +29,7 @@ void worker_op(struct worker *, struct op *);
 void worker_view(struct worker *, struct view *);
 void worker_committed(struct worker *, struct batch *, int rc, struct letter *reuse);
 void worker_fence(struct worker *, struct view *);   /* answers syncer_fenced */
-void worker_rows(struct worker *, struct pull_rows *); /* answers syncer_stored */
+void worker_rows(struct worker *, struct rows *); /* answers syncer_stored */
 bool worker_reachable(struct worker *, const struct dyn_id *);
 /* Counters as of at most 50 ms ago. */
 struct worker_figures {

@@ -19,7 +19,7 @@ struct script_pull {
 	struct view *view;
 	struct outbox out;
 	struct moment m;
-	struct pull_rows *rows[16]; /* out to be stored */
+	struct rows *rows[16]; /* out to be stored */
 	unsigned rows_count, synced;
 	uint64_t asked;             /* number of the PULL that is answered */
 	uint64_t newest;            /* of the last that was sent */
@@ -119,7 +119,7 @@ static void
 pull_end(struct script_pull *s)
 {
 	while (s->rows_count > 0)
-		pull_rows_free(s->rows[--s->rows_count]);
+		rows_free(s->rows[--s->rows_count]);
 	pull_free(s->p);
 	outbox_fini(&s->out);
 	view_unref(s->view);
@@ -187,7 +187,7 @@ refused(struct script_pull *s, int rc)
 static void
 stored(struct script_pull *s, int rc)
 {
-	struct pull_rows *rows = s->rows[--s->rows_count];
+	struct rows *rows = s->rows[--s->rows_count];
 
 	pull_stored(s->p, rows, rc, s->m, &s->out);
 	effects(s);

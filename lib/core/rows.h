@@ -1,0 +1,51 @@
+/*
+ * What travels between the sync thread and the workers: rows to merge into the
+ * copies, and the changes of rows that were committed.
+ *
+ * ROWS go from the sync thread to the worker of their partition (FX_ROWS) and
+ * come back when they are durable (FX_STORED); which machine they are of stays
+ * with them.
+ *
+ * CHANGES go the other way, after each commit (FX_CHANGED): of every row that
+ * the batch changed, the digest of its value before and after.  Only what is
+ * committed is told, in the order of commits, so who adds them up (trees,
+ * ledgers of hints) knows the state of the engine and never more.
+ */
+#ifndef DYN_ROWS_H
+#define DYN_ROWS_H
+
+#include "base/buf.h"
+#include "base/hash.h"
+
+enum rows_of { ROWS_PULL, ROWS_HINT, ROWS_REPAIR };
+
+/* The effect's `what`. */
+struct rows {
+	enum rows_of of;
+	struct buf *bytes; /* (slice name, slice object)*, as in PULL_ACK */
+	unsigned partition;
+	uint64_t number;   /* the machine's own */
+};
+
+void rows_free(struct rows *);
+
+struct change {
+	struct buf *name;             /* the row's id */
+	enum dyn_space space;
+	struct digest before, after;  /* of the value; all zero = no row */
+	uint32_t bytes_before, bytes_after; /* of the value */
+};
+
+/* The effect's `what`. */
+struct changes {
+	struct change *list;
+	size_t count;
+};
+
+void changes_free(struct changes *);
+
+/* Of a row's value, bound to its id; zero for an empty value (no row).  Equal
+ * rows have equal digests at every node; not for adversaries. */
+void row_digest(struct dyn_slice id, struct dyn_slice value, struct digest *out);
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * What the sync thread does (DESIGN 3, 6, 9): everything that moves copies of
+ * keys between nodes in the background.  Its own connections and its own
+ * thread, so bulk transfer never delays a request or a heartbeat.
+ *
+ * One small machine for each concern, each in its own file; sync.c hands
+ * every event to the machine it is for:
+ *
+ *	pull.c    a newcomer gets its share, an owner hands it out (paper 4.9)
+ */
+#ifndef DYN_SYNC_H
+#define DYN_SYNC_H
+
+#include "core/pull.h"
+#include "core/rows.h"
+
+struct sync_options {
+	struct dyn_id self;
+	struct dyn_engine *engine; /* borrowed: scanned only */
+	unsigned w;                /* the usual W */
+	unsigned workers;          /* of this node: partition p is p mod workers */
+	uint64_t seed;
+};
+
+struct sync;
+
+int sync_new(struct sync **out, const struct sync_options *) DYN_CHECK;
+void sync_free(struct sync *);
+/* The view changed.  The caller must then fence every worker by it and call
+ * sync_fenced. */
+void sync_view(struct sync *, struct view *, struct moment, struct outbox *);
+void sync_fenced(struct sync *, struct view *, struct moment, struct outbox *);
+/* A frame on a sync connection.  conn names the connection for FX_REPLY.
+ * DYN_EPROTO: close it. */
+int sync_frame(struct sync *, const struct dyn_id *from, uint64_t conn, const struct frame *,
+    struct moment, struct outbox *) DYN_CHECK;
+/* Rows that went out by FX_ROWS are durable, or not (rc).  Takes them over. */
+void sync_stored(struct sync *, struct rows *, int rc, struct moment, struct outbox *);
+/* A worker committed changes.  Takes them over. */
+void sync_changed(struct sync *, struct changes *, struct moment, struct outbox *);
+/* The connection to this member is gone, or a frame to it could not be sent. */
+void sync_lost(struct sync *, const struct dyn_id *, struct moment, struct outbox *);
+uint64_t sync_wake(const struct sync *);
+void sync_tick(struct sync *, struct moment, struct outbox *);
+unsigned sync_pending(const struct sync *); /* partitions not complete yet */
+
+#endif
