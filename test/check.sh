@@ -18,11 +18,26 @@ if [ "$SANITIZE" = thread ] && setarch -R true 2>/dev/null; then
 	wrap="setarch -R"
 fi
 
+# Each program, JOBS at a time: most of them wait more than they compute.  What
+# one prints is shown when it has ended, so that no two mix.
+jobs=${JOBS:-$(nproc)}
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+
 programs()
 {
-	for program in "$@"; do
-		run "$program" timeout 900 $wrap "$program"
-	done
+	limit=$1
+	shift
+	printf '%s\n' "$@" | LIMIT=$limit WRAP=$wrap LOGS=$logs xargs -P "$jobs" -I '{}' sh -c '
+		name=$(basename "${1%% *}")
+		timeout "$LIMIT" $WRAP $1 >"$LOGS/$name" 2>&1 || echo "$1" >>"$LOGS/failed"
+		exec 9>"$LOGS/lock"
+		flock 9
+		cat "$LOGS/$name"' sh '{}'
+	[ -f "$logs/failed" ] || return 0
+	failed="$failed $(sed 's/ .*//' "$logs/failed" | tr '\n' ' ')"
+	sed 's/^/FAILED: /' "$logs/failed" >&2
+	rm "$logs/failed"
 }
 
 fuzz()
@@ -31,8 +46,9 @@ fuzz()
 		name=$(basename "$program" _fuzz)
 		corpus=test/fuzz/corpus/$name
 		[ -d "$corpus" ] || corpus=
-		run "$program" timeout 300 $wrap "$program" $corpus
+		set -- "$@" "$program $corpus"
 	done
+	programs 300 "$@"
 }
 
 started=$(date +%s)
@@ -40,9 +56,9 @@ for step in "$@"; do
 	echo "== $step"
 	case $step in
 	header | layers | symbols | snippets | installed) run "$step" "test/$step.sh" ;;
-	unit) programs $UNIT ;;
-	threaded) programs $THREADED ;;
-	cluster) programs $CLUSTER ;;
+	unit) programs 900 $UNIT ;;
+	threaded) programs 900 $THREADED ;;
+	cluster) programs 900 $CLUSTER ;;
 	fuzz) fuzz ;;
 	*) run "$step" false ;;
 	esac
