@@ -280,6 +280,16 @@ struct dyn_options {
 	 * to the node once dyn_open was called, also if that fails: its close
 	 * is called.  Default NULL: SQLite in dir, or memory without one. */
 	struct dyn_engine *engine;
+
+	/* Bytes of hints this node keeps for owners that are down.  From three
+	 * quarters of it on they are handed to the other owners of their keys
+	 * instead, and at it new ones are refused: writes then look for another
+	 * stand-in.  Larger lets more nodes be away for longer.
+	 * Default 256 MiB. */
+	uint64_t hint_bytes_max;
+	/* Hints of an owner that has been away longer are handed to the other
+	 * owners too, in ms, at most 10 years.  Default 86400000, a day. */
+	uint64_t hint_age_max_ms;
 };
 
 #ifdef __cplusplus
@@ -407,7 +417,8 @@ DYN_API int dyn_merge_check(dyn_merge *merge, void *arg, struct dyn_slice key,
 /* ----------------------------------------------------- 4 get, put and kin */
 
 enum {
-	/* Count only owners towards r and w, no stand-ins. */
+	/* Count only owners towards r and w, no stand-ins.  Only then a read
+	 * with r + w > n is sure to see the latest acknowledged write. */
 	DYN_STRICT = 1,
 	/* put, delete: replace what the coordinator knows when it handles the
 	 * call, as if its context had been given. */
@@ -437,15 +448,15 @@ struct dyn_receipt {
 };
 
 /*
- * Read a key: ask its owners, wait for r of them, return every version that
- * no other version has seen, run the merge callback if there are several, and
+ * Read a key: ask its owners, and the stand-ins of those that are down, wait for
+ * r of them, return every version that no other version has seen, run the merge callback if there are several, and
  * bring stale owners up to date afterwards (read repair).
  *   key      1..DYN_KEY_MAX bytes
  *   call     may be NULL
  *   out      the result; free it with dyn_result_free.  NULL on failure
  * Returns    0, also if there is no such key (dyn_result_count is 0);
  *            DYN_EINVAL; DYN_ENOMEM; DYN_ETOOBIG; DYN_EQUORUM (fewer than r
- *            owners can be reached); DYN_ETIMEOUT; DYN_EMERGE; DYN_EIO or
+ *            can be reached that know the key; with DYN_STRICT, owners); DYN_ETIMEOUT; DYN_EMERGE; DYN_EIO or
  *            DYN_ECORRUPT (with DYN_HERE, or DYN_LOCAL); DYN_EBUSY;
  *            DYN_ECLOSED; DYN_EFORKED; DYN_EDEADLK
  * Threads    any but a callback of libdyn.
@@ -455,7 +466,9 @@ DYN_API int dyn_get(dyn_bucket *, struct dyn_slice key, const struct dyn_call *c
 
 /*
  * Write a version: it replaces exactly the versions the context covers, and
- * is a sibling of all others.  Coordinated by an owner of the key.
+ * is a sibling of all others.  Coordinated by an owner of the key.  For owners
+ * that are down stand-ins keep it until those are back (hinted handoff); if no
+ * owner can be reached, a stand-in coordinates.  DYN_STRICT counts owners only.
  *   context  from a result of the same ring, bucket and key; NULL = this
  *            write has seen nothing
  *   value    0..value_max bytes, copied before the call returns
@@ -463,7 +476,7 @@ DYN_API int dyn_get(dyn_bucket *, struct dyn_slice key, const struct dyn_call *c
  *            that covers what was given plus this version: a later put with
  *            it replaces this version.  Set on 0 and, with the receipt of
  *            what is known, on DYN_EUNKNOWN; else NULL
- * Returns    0: stored by w owners;
+ * Returns    0: stored on w machines;
  *            DYN_EQUORUM: certainly not applied;
  *            DYN_EUNKNOWN: may be applied, now or later; a retry with the
  *            same context is safe and makes a sibling at worst;
@@ -636,6 +649,15 @@ struct dyn_status {
 	uint64_t memory_bytes;       /* counted against memory_max */
 	uint64_t uptime_ms;
 	int storage_error;           /* the last one, or 0 */
+	uint64_t hints, hint_bytes;  /* copies kept here for owners that were down */
+	uint64_t hint_age_ms;        /* of the oldest of them, at most; 0 = none */
+	uint64_t hints_waiting;      /* kept by others for this node, as heard */
+	uint64_t hints_dirty;        /* (owner, partition) pairs whose hints went
+	                              * to the other owners instead */
+	int safe_to_stop;            /* 1: nothing moves, every member can be
+	                              * reached, no hints wait here or for this
+	                              * node, nothing is unwritten: stopping this
+	                              * node now leaves all keys on n - 1 others */
 };
 #ifdef __cplusplus
 #define DYN_STATUS_INIT {sizeof(struct dyn_status)}
@@ -672,6 +694,8 @@ struct dyn_stats {
 	uint64_t gossip_rounds, gossip_bytes;
 	struct dyn_latency get_latency, put_latency; /* of calls on this node */
 	struct dyn_latency commit_latency;
+	uint64_t hinted;                   /* writes taken as a stand-in */
+	uint64_t hints_delivered;
 };
 #ifdef __cplusplus
 #define DYN_STATS_INIT {sizeof(struct dyn_stats)}

@@ -13,6 +13,9 @@
  * Of the 64 bits the top 16 count starts, for people who read traces; 32 are
  * random, so that the copies of one directory draw different ones; the low 16
  * are for renewals within a life (core/store.h).
+ *
+ * What is minted as a stand-in has an actor that is new at each start, and saved
+ * nowhere.
  */
 #include "node.h"
 
@@ -104,11 +107,11 @@ identity_load(dyn_node *n, struct identity *id, struct dyn_error *error)
 	unsigned char incarnation[8], actor[8];
 	struct dyn_row rows[3];
 	uint64_t old;
-	uint32_t random;
+	uint32_t random[2];
 	int rc;
 
 	memset(id, 0, sizeof(*id));
-	if (RAND_bytes((unsigned char *)&random, sizeof(random)) != 1)
+	if (RAND_bytes((unsigned char *)random, sizeof(random)) != 1)
 		return error_set(error, DYN_EIO, "no random numbers");
 	if (n->host.engine == NULL) { /* a client is somebody new each time */
 		if (RAND_bytes(n->host.self.bytes, sizeof(n->host.self.bytes)) != 1)
@@ -129,7 +132,12 @@ identity_load(dyn_node *n, struct identity *id, struct dyn_error *error)
 	n->host.actor.node = load_be64(n->host.self.bytes);
 	n->host.actor.incarnation = old;
 	if (id->fresh || old == 0 || !n->has_dir || !n->dir.clean)
-		n->host.actor.incarnation = new_actor(old, random);
+		n->host.actor.incarnation = new_actor(old, random[0]);
+	n->host.standin.node = n->host.actor.node;
+	/* Never that of the owner's copies, which may be an old one of ours. */
+	do
+		n->host.standin.incarnation = new_actor(old, random[1]++);
+	while (n->host.standin.incarnation >> 16 == n->host.actor.incarnation >> 16);
 	put_u64(incarnation, n->incarnation);
 	put_u64(actor, n->host.actor.incarnation);
 	rows[0] = meta_row("id", n->host.self.bytes, sizeof(n->host.self.bytes));

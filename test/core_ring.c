@@ -18,7 +18,7 @@ enum event_kind {
 	EV_GOSSIP,    /* a node tells another its view */
 	EV_VIEW,      /* data = view: it arrives */
 	EV_WORKER,    /* data = view: for the worker */
-	EV_PULL,      /* ... for the pull */
+	EV_SYNC,      /* ... for the sync thread */
 	EV_FENCE,     /* ... the order to fence */
 	EV_TURN,      /* batch to storage */
 	EV_APPLY,     /* storage applies the oldest batch */
@@ -39,7 +39,7 @@ struct event {
 	unsigned node, from; /* indexes */
 	uint64_t life, conn; /* conn: FRAME: 0 = a request on a link */
 	uint64_t epoch;      /* FRAME: of the link it travels on */
-	bool sync;           /* FRAME: for pull */
+	bool sync;           /* FRAME: for the sync thread */
 	int rc;
 	void *data;
 };
@@ -62,10 +62,10 @@ struct node {
 	bool alive, client, member, left;
 	uint64_t life, incarnation, failed_generation;
 	struct work *work;
-	struct pull *pull;
+	struct sync *sync;
 	struct fake *fake;
 	struct view *view;   /* what its gossip knows */
-	struct outbox out, pull_out;
+	struct outbox out, sync_out;
 	struct queue storage;
 	uint64_t local_last, apply_last, told_last;
 	bool turning;
@@ -167,7 +167,7 @@ free_event(struct event *e)
 		break;
 	case EV_VIEW:
 	case EV_WORKER:
-	case EV_PULL:
+	case EV_SYNC:
 	case EV_FENCE:
 		view_unref(e->data);
 		break;
@@ -256,7 +256,7 @@ send_frame(struct ring *r, struct node *n, struct effect *e, bool sync)
 	}
 	MUST(frame_decode(&f, buf_slice(e->frame)) == 0);
 	if (sync)
-		pull_lost(n->pull, &e->to, r->m, &n->pull_out);
+		sync_lost(n->sync, &e->to, r->m, &n->sync_out);
 	else if (f.request != 0)
 		work_send_failed(n->work, &e->to, f.request, r->m, &n->out);
 }
@@ -288,8 +288,8 @@ break_link(struct ring *r, unsigned i, unsigned j, bool sync)
 	l->epoch++;
 	if (!n->alive)
 		return;
-	if (sync && n->pull != NULL)
-		pull_lost(n->pull, &to, r->m, &n->pull_out);
+	if (sync && n->sync != NULL)
+		sync_lost(n->sync, &to, r->m, &n->sync_out);
 	else if (!sync)
 		work_peer_down(n->work, &to, 0, sure, r->m, &n->out);
 	carry_out(r, n);
@@ -330,7 +330,6 @@ frame_came(struct ring *r, struct event *e)
 	                             : link_of(r, e->from, e->node, e->sync);
 	uint64_t conn = l->epoch << 8 | (e->from + 1);
 	struct frame f;
-	union msg m;
 
 	if (!n->alive || l->epoch != e->epoch || !l->up)
 		return;
@@ -339,9 +338,8 @@ frame_came(struct ring *r, struct event *e)
 		memset(&from, 0, sizeof(from));
 	if (!e->sync) {
 		MUST(work_frame(n->work, &from, conn, &f, r->m, &n->out) == 0);
-	} else if (n->pull != NULL) {
-		MUST(msg_decode(f.kind, f.body, &m) == 0);
-		MUST(pull_frame(n->pull, &from, conn, &f, &m, r->m, &n->pull_out) == 0);
+	} else if (n->sync != NULL) {
+		MUST(sync_frame(n->sync, &from, conn, &f, r->m, &n->sync_out) == 0);
 	}
 	carry_out(r, n);
 }
@@ -367,10 +365,10 @@ send_view(struct ring *r, struct node *from, struct node *to)
 static void
 publish(struct ring *r, struct node *n)
 {
-	static const enum event_kind kinds[] = { EV_WORKER, EV_PULL };
+	static const enum event_kind kinds[] = { EV_WORKER, EV_SYNC };
 	uint64_t at = MAX(n->local_last, r->m.now);
 
-	for (unsigned i = 0; i < (n->pull != NULL ? 2u : 1u); i++) {
+	for (unsigned i = 0; i < (n->sync != NULL ? 2u : 1u); i++) {
 		struct event *e;
 
 		at += !r->calm && below(r, 4) == 0 ? below(r, r->storm.lag_ms) * MS : below(r, 300) * NS_PER_US;
@@ -646,6 +644,7 @@ start_call(struct ring *r, struct node *n, enum op_kind kind, unsigned key,
 	*c = (struct call_record){ .kind = kind, .key = key, .node = n->letter,
 		.started = r->m.now, .r = op->r, .w = op->w, .seen = seen };
 	c->durable = op->durability == DYN_DURABLE_DISK;
+	c->strict = (op->flags & DYN_STRICT) != 0;
 	if (seen >= 0) {
 		MUST(clock_copy(&op->context, &r->h.calls[seen].clock) == 0);
 		op->has_context = true;
@@ -686,6 +685,9 @@ next_call(struct ring *r)
 
 	if (n == NULL)
 		return;
+	/* Who leaves takes its hints with it. */
+	if (r->storm.leaves > 0 || below(r, 2) == 0)
+		w.flags = DYN_STRICT;
 	if (below(r, 10) == 0)
 		w.durability = DYN_DURABLE_OS + (enum dyn_durability)below(r, 2);
 	if (seen >= 0 && r->h.calls[seen].outcome != DONE_OK)
@@ -724,23 +726,42 @@ worker_effect(struct ring *r, struct node *n, struct effect *e)
 		break;
 	case FX_FENCED:
 		if (e->rc == 0)
-			pull_fenced(n->pull, e->what);
+			sync_fenced(n->sync, e->what, r->m, &n->sync_out);
 		view_unref(e->what);
 		break;
 	case FX_STORED:
-		pull_stored(n->pull, e->what, e->rc, r->m, &n->pull_out);
+		sync_stored(n->sync, e->what, e->rc, r->m, &n->sync_out);
 		break;
 	case FX_LOG:
 		break;
 	case FX_CHANGED:
+		if (n->sync != NULL) {
+			sync_changed(n->sync, e->what, r->m, &n->sync_out);
+			e->what = NULL;
+		}
 		break;
 	default:
 		ck_abort_msg("not an effect of a worker: %d", e->kind);
 	}
 }
 
+/* Gossip brings it to those who can be reached. */
 static void
-pull_effect(struct ring *r, struct node *n, struct effect *e)
+hear_ledger(struct ring *r, struct node *n, const struct buf *ledger)
+{
+	struct dyn_id id = node_id(n->letter);
+
+	for (unsigned i = 0; i < RING_NODES; i++) {
+		struct node *to = &r->nodes[i];
+
+		if (to != n && to->alive && to->sync != NULL &&
+		    link_of(r, index_of(r, n), i, true)->up)
+			sync_ledger(to->sync, &id, buf_slice(ledger), r->m, &to->sync_out);
+	}
+}
+
+static void
+sync_effect(struct ring *r, struct node *n, struct effect *e)
 {
 	struct rows *rows;
 
@@ -753,7 +774,20 @@ pull_effect(struct ring *r, struct node *n, struct effect *e)
 		break;
 	case FX_ROWS:
 		rows = e->what;
-		work_rows(n->work, buf_slice(rows->bytes), rows, r->m, &n->out);
+		if (rows->of == ROWS_DROP)
+			work_drop(n->work, buf_slice(rows->bytes), rows, r->m, &n->out);
+		else
+			work_rows(n->work, buf_slice(rows->bytes), rows, r->m, &n->out);
+		break;
+	case FX_LEDGER:
+		hear_ledger(r, n, e->frame);
+		break;
+	case FX_META:
+		MUST(n->fake->engine.apply(n->fake, &(struct dyn_row){ DYN_SPACE_META,
+		    dyn_str(e->address), buf_slice(e->frame) }, 1, DYN_DURABLE_DISK) == 0);
+		break;
+	case FX_HINTS_FULL:
+		work_hints_full(n->work, e->rc != 0);
 		break;
 	case FX_SYNCED:
 		say_synced(r, n, e->view);
@@ -771,22 +805,22 @@ carry_out(struct ring *r, struct node *n)
 {
 	size_t i = 0, j = 0;
 
-	while (i < n->out.count || j < n->pull_out.count) {
+	while (i < n->out.count || j < n->sync_out.count) {
 		struct effect e;
 		bool worker = i < n->out.count;
 
 		/* By value: carrying out may add more and move the list. */
-		e = worker ? n->out.list[i] : n->pull_out.list[j];
-		memset(worker ? &n->out.list[i] : &n->pull_out.list[j], 0, sizeof(e));
+		e = worker ? n->out.list[i] : n->sync_out.list[j];
+		memset(worker ? &n->out.list[i] : &n->sync_out.list[j], 0, sizeof(e));
 		i += worker;
 		j += !worker;
 		if (worker)
 			worker_effect(r, n, &e);
 		else
-			pull_effect(r, n, &e);
+			sync_effect(r, n, &e);
 		effect_drop(&e);
 	}
-	n->out.count = n->pull_out.count = 0;
+	n->out.count = n->sync_out.count = 0;
 	if (!n->turning && work_committing(n->work) && n->work->store.open != NULL) {
 		n->turning = true;
 		add_event(r, EV_TURN, index_of(r, n), r->m.now + below(r, 500) * NS_PER_US);
@@ -800,11 +834,13 @@ node_start(struct ring *r, struct node *n)
 		.engine = &n->fake->engine, .actor = { (uint64_t)n->letter, n->incarnation },
 		.workers = 1, .siblings_max = 50, .skew_max_ms = 60000, .bytes_max = 1 << 20,
 		.seed = rng_next(&r->rng) };
-	struct pull_options p = { .self = o.self, .engine = &n->fake->engine, .w = 2 };
+	struct sync_options p = { .self = o.self, .engine = &n->fake->engine, .w = 2,
+		.workers = 1, .hint_bytes_max = 1 << 20, .hint_age_max_ms = 86400000 };
 
+	o.standin = (struct actor){ o.actor.node, n->incarnation + (UINT64_C(1) << 40) };
 	MUST(work_new(&n->work, &o) == 0);
 	if (!n->client)
-		MUST(pull_new(&n->pull, &p) == 0);
+		MUST(sync_new(&n->sync, &p, r->m) == 0);
 	n->alive = true;
 	n->life++;
 	n->turning = false;
@@ -852,11 +888,11 @@ node_stop(struct ring *r, struct node *n)
 		batch_free(oldest(n));
 	drop_tokens(n->work);
 	work_free(n->work);
-	pull_free(n->pull);
+	sync_free(n->sync);
 	n->work = NULL;
-	n->pull = NULL;
+	n->sync = NULL;
 	outbox_fini(&n->out);
-	outbox_fini(&n->pull_out);
+	outbox_fini(&n->sync_out);
 	n->life++;
 }
 
@@ -867,10 +903,10 @@ local_view(struct ring *r, struct node *n, struct event *e)
 
 	if (e->kind == EV_WORKER) {
 		work_view(n->work, v, r->m, &n->out);
-	} else if (e->kind == EV_PULL) {
+	} else if (e->kind == EV_SYNC) {
 		struct event *fence;
 
-		pull_view(n->pull, v, r->m, &n->pull_out);
+		sync_view(n->sync, v, r->m, &n->sync_out);
 		fence = add_event(r, EV_FENCE, e->node, r->m.now + below(r, 5) * MS);
 		fence->data = view_ref(v);
 	} else {
@@ -907,7 +943,7 @@ run_event(struct ring *r, struct event *e)
 		view_came(r, n, e->data);
 		break;
 	case EV_WORKER:
-	case EV_PULL:
+	case EV_SYNC:
 	case EV_FENCE:
 		if (of_this_life)
 			local_view(r, n, e);
@@ -978,7 +1014,7 @@ step(struct ring *r, uint64_t until)
 
 		if (n->alive)
 			wake = MIN(work_wake(n->work),
-			    n->pull != NULL ? pull_wake(n->pull) : TIME_NEVER);
+			    n->sync != NULL ? sync_wake(n->sync) : TIME_NEVER);
 		if (wake < at) {
 			at = MAX(wake, r->m.now);
 			due = n;
@@ -993,8 +1029,8 @@ step(struct ring *r, uint64_t until)
 		return true;
 	}
 	work_tick(due->work, r->m, &due->out);
-	if (due->pull != NULL)
-		pull_tick(due->pull, r->m, &due->pull_out);
+	if (due->sync != NULL)
+		sync_tick(due->sync, r->m, &due->sync_out);
 	carry_out(r, due);
 	return true;
 }
@@ -1081,9 +1117,9 @@ ring_fini(struct ring *r)
 		if (n->work != NULL)
 			drop_tokens(n->work);
 		work_free(n->work);
-		pull_free(n->pull);
+		sync_free(n->sync);
 		outbox_fini(&n->out);
-		outbox_fini(&n->pull_out);
+		outbox_fini(&n->sync_out);
 		view_unref(n->view);
 		fake_free(n->fake);
 	}
@@ -1091,7 +1127,19 @@ ring_fini(struct ring *r)
 		clock_fini(&r->h.calls[i].clock);
 }
 
-/* All members know one settled view and go by it, nothing is on its way. */
+static bool
+keeps_hints(const struct node *n)
+{
+	struct hint_figures f;
+
+	if (n->sync == NULL)
+		return false;
+	sync_hints(n->sync, &f);
+	return f.hints > 0;
+}
+
+/* All members know one settled view and go by it, nothing is on its way, every
+ * hint is delivered. */
 static bool
 settled(struct ring *r)
 {
@@ -1105,7 +1153,7 @@ settled(struct ring *r)
 		if (n->view == NULL || view_phase(n->view) != VIEW_SETTLED ||
 		    n->work->view == NULL || !view_equal(n->work->view, n->view) ||
 		    (v != NULL && !view_equal(v, n->view)) || work_requests(n->work) > 0 ||
-		    work_committing(n->work))
+		    work_committing(n->work) || keeps_hints(n))
 			return false;
 		v = n->view;
 	}
@@ -1166,7 +1214,7 @@ check_copies(struct ring *r)
 static void
 read_all(struct ring *r, uint8_t quorum, unsigned times)
 {
-	struct with w = { .r = quorum, .timeout_ms = 1000 };
+	struct with w = { .r = quorum, .timeout_ms = 1000, .flags = DYN_STRICT };
 
 	for (unsigned k = 0; k < r->storm.keys; k++)
 		for (unsigned i = 0; i < times; i++) {

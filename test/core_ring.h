@@ -1,5 +1,5 @@
 /*
- * A small ring in one process: several nodes' workers and pulls over a virtual
+ * A small ring in one process: several nodes' workers and sync machines over a virtual
  * network, virtual storage and a virtual clock, all from one seed.
  *
  * What the caller decides is how hard it is (struct storm); the ring runs a
@@ -51,7 +51,7 @@ struct call_record {
 	char node;
 	uint64_t started, ended;
 	uint8_t r, w;
-	bool durable;
+	bool durable, strict;
 	int seen;               /* put, delete: the get its context came from, or -1 */
 	struct dot dot;
 	unsigned values[64];    /* get: the puts whose values came back */

@@ -62,7 +62,7 @@ check_seen(const struct history *h, unsigned put, unsigned get, bool last)
 
 	if (w->outcome != DONE_OK || !w->durable || w->ended >= g->started)
 		return;
-	if (!last && w->w + g->r <= h->copies)
+	if (!last && (w->w + g->r <= h->copies || !w->strict || !g->strict))
 		return;
 	if (returned(g, put) || may_be_replaced(h, put, g->ended))
 		return;
@@ -78,7 +78,7 @@ check_gone(const struct history *h, unsigned by, unsigned get, bool last)
 
 	if (x->outcome != DONE_OK || !x->durable || x->ended >= g->started || x->seen < 0)
 		return;
-	if (!last && x->w + g->r <= h->copies)
+	if (!last && (x->w + g->r <= h->copies || !x->strict || !g->strict))
 		return;
 	for (unsigned i = 0; i < g->values_count; i++)
 		if (replaces(h, x, g->values[i]))

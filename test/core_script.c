@@ -9,47 +9,74 @@
 
 /* ---------------------------------------------------------------- storage */
 
+static int
+row_compare(const struct fake_row *r, enum dyn_space space, struct dyn_slice id)
+{
+	if (r->space != space)
+		return r->space < space ? -1 : 1;
+	return slice_compare(slice(r->id, r->id_len), id);
+}
+
 static size_t
-place_of(const struct fake *f, struct dyn_slice id)
+place_of(const struct fake *f, enum dyn_space space, struct dyn_slice id)
 {
 	size_t i = 0;
 
-	while (i < f->count && slice_compare(slice(f->rows[i].id, f->rows[i].id_len), id) < 0)
+	while (i < f->count && row_compare(&f->rows[i], space, id) < 0)
 		i++;
 	return i;
 }
 
 struct dyn_slice
-fake_find(const struct fake *f, struct dyn_slice id)
+fake_find_in(const struct fake *f, enum dyn_space space, struct dyn_slice id)
 {
-	size_t i = place_of(f, id);
+	size_t i = place_of(f, space, id);
 
-	if (i == f->count || !slice_equal(slice(f->rows[i].id, f->rows[i].id_len), id))
+	if (i == f->count || row_compare(&f->rows[i], space, id) != 0)
 		return slice(NULL, 0);
 	return slice(f->rows[i].value, f->rows[i].len);
+}
+
+struct dyn_slice
+fake_find(const struct fake *f, struct dyn_slice id)
+{
+	return fake_find_in(f, DYN_SPACE_DATA, id);
 }
 
 static int
 fake_get(void *self, enum dyn_space space, struct dyn_slice id, struct dyn_buffer *out)
 {
 	struct fake *f = self;
-	struct dyn_slice value = fake_find(f, id);
+	struct dyn_slice value = fake_find_in(f, space, id);
 
 	if (f->get_rc != 0)
 		return f->get_rc;
-	if (space != DYN_SPACE_DATA || value.data == NULL)
+	if (value.data == NULL)
 		return DYN_ENOTFOUND;
 	return dyn_buffer_append(out, value.data, value.len);
+}
+
+static void
+remove_row(struct fake *f, size_t i)
+{
+	free(f->rows[i].value);
+	memmove(f->rows + i, f->rows + i + 1, (--f->count - i) * sizeof(*f->rows));
 }
 
 /* Not by mem_alloc: what fails there is to be the library's. */
 static void
 put_row(struct fake *f, const struct dyn_row *row)
 {
-	size_t i = place_of(f, row->id);
+	size_t i = place_of(f, row->space, row->id);
+	bool is_there = i < f->count && row_compare(&f->rows[i], row->space, row->id) == 0;
 	struct fake_row *r;
 
-	if (i == f->count || !slice_equal(slice(f->rows[i].id, f->rows[i].id_len), row->id)) {
+	if (row->value.data == NULL) {
+		if (is_there)
+			remove_row(f, i);
+		return;
+	}
+	if (!is_there) {
 		if (f->count == f->cap) {
 			f->cap = f->cap == 0 ? 8 : 2 * f->cap;
 			f->rows = realloc(f->rows, f->cap * sizeof(*f->rows));
@@ -57,6 +84,7 @@ put_row(struct fake *f, const struct dyn_row *row)
 		}
 		memmove(f->rows + i + 1, f->rows + i, (f->count++ - i) * sizeof(*f->rows));
 		r = &f->rows[i];
+		r->space = row->space;
 		memcpy(r->id, row->id.data, row->id.len);
 		r->id_len = row->id.len;
 	} else {
@@ -90,11 +118,12 @@ fake_scan(void *self, enum dyn_space space, struct dyn_slice after, struct dyn_s
 {
 	struct fake *f = self;
 
-	(void)space;
 	for (size_t i = 0; f->scan_rc == 0 && i < f->count; i++) {
 		struct dyn_slice id = slice(f->rows[i].id, f->rows[i].id_len);
 
-		if (slice_compare(id, after) <= 0 || slice_compare(id, last) > 0)
+		if (f->rows[i].space != space ||
+		    (after.data != NULL && slice_compare(id, after) <= 0) ||
+		    (last.data != NULL && slice_compare(id, last) > 0))
 			continue;
 		if (visit(arg, id, slice(f->rows[i].value, f->rows[i].len)) != 0)
 			break;
@@ -401,6 +430,11 @@ say_message(struct script *s, const struct frame *f, const union msg *m)
 	switch (f->kind) {
 	case MSG_PUT:
 		say(s, " %s", object_or_none(m->put.object));
+		if (!id_is_zero(&m->put.owner))
+			say(s, " for %c", node_letter(&m->put.owner));
+		break;
+	case MSG_GET:
+		say(s, "%s", m->get.hints != 0 ? " hints" : "");
 		break;
 	case MSG_PUT_ACK:
 		say(s, " %s%s", rc_text(msg_rc(m->put_ack.rc)), m->put_ack.on_disk ? " disk" : "");
@@ -415,6 +449,7 @@ say_message(struct script *s, const struct frame *f, const union msg *m)
 		say(s, " %s n=%u w=%u ms=%u %.*s", op_text((enum op_kind)m->ask.op), m->ask.n,
 		    m->ask.w, m->ask.timeout_ms, (int)m->ask.value.len,
 		    (const char *)m->ask.value.data);
+		say(s, "%s", m->ask.standin != 0 ? " standin" : "");
 		break;
 	case MSG_ASK_ACK:
 		say(s, " %s owners=%u disk=%u by %c", rc_text(msg_rc(m->ask_ack.rc)),
@@ -473,6 +508,8 @@ say_effect(struct script *s, const struct effect *e)
 
 		say(s, "DONE %s %s owners=%u", op_text(op->kind), rc_text(op->rc),
 		    op->receipt.owners);
+		if (op->receipt.standins > 0)
+			say(s, " standins=%u", op->receipt.standins);
 		if (op->kind != OP_GET)
 			say(s, " disk=%u", op->receipt.on_disk);
 		else if (op->rc == 0)
@@ -496,6 +533,9 @@ say_effect(struct script *s, const struct effect *e)
 	case FX_ROWS:
 	case FX_SYNCED:
 	case FX_CHANGED:
+	case FX_LEDGER:
+	case FX_META:
+	case FX_HINTS_FULL:
 		ck_abort_msg("not an effect of a worker: %d", e->kind);
 	}
 	say(s, "\n");
@@ -589,6 +629,7 @@ script_new(const struct script_options *options)
 		.self = node_id(options->self),
 		.client = options->client,
 		.actor = { (uint64_t)options->self, MAX(options->incarnation, 1u) },
+		.standin = { (uint64_t)options->self, MAX(options->incarnation, 1u) + 100 },
 		.workers = 1,
 		.siblings_max = 10,
 		.skew_max_ms = 60000,

@@ -17,7 +17,7 @@
 #define DYN_CORE_SCRIPT_H
 
 #include "base/rng.h"
-#include "core/pull.h"
+#include "core/sync.h"
 #include "core/request.h"
 #include "test/test.h"
 
@@ -34,7 +34,8 @@
 /* ---------------------------------------------------------------- storage */
 
 struct fake_row {
-	unsigned char id[KEY_NAME_MAX];
+	enum dyn_space space;
+	unsigned char id[HINT_ID_MAX];
 	size_t id_len, len;
 	unsigned char *value;
 };
@@ -49,8 +50,9 @@ struct fake {
 
 struct fake *fake_new(void);
 void fake_free(struct fake *);
-/* The bytes of a row; an empty slice if there is none. */
+/* The bytes of a row; an empty slice if there is none.  find: of a copy. */
 struct dyn_slice fake_find(const struct fake *, struct dyn_slice id);
+struct dyn_slice fake_find_in(const struct fake *, enum dyn_space, struct dyn_slice id);
 
 /* ------------------------------------------------------------------ views */
 

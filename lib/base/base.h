@@ -65,6 +65,7 @@ int error_set(struct dyn_error *, int code, const char *fmt, ...)
 #define LIMIT_ACTORS 4096              /* actors in one clock */
 #define LIMIT_CLOUD 4096               /* dots outside the vector in one clock */
 #define LIMIT_SIBLINGS 1000            /* values in one object */
+#define LIMIT_LEDGER (64 << 10)        /* bytes of who keeps how much for whom */
 #define LIMIT_CONTEXT (256 << 10)      /* bytes of an encoded context */
 #define LIMIT_OBJECT ((size_t)256 << 20) /* bytes of an encoded object */
 

@@ -4,8 +4,12 @@
  * this write, as the context remembers (section 5); else the one with the
  * lowest latency measured here; else the first of the list.
  *
+ * When no owner can be reached, a stand-in does (paper 4.6), this node itself if
+ * it stores anything; but not under DYN_STRICT.
+ *
  *	ASKED --answer--> end
  *	  |  \--certainly not received, or not an owner--> ASKED, the next
+ *	  |  \--no owner is left--> ASKED, a stand-in
  *	  |  \--no other is left to ask--> MOVED --view--> ASKED
  *	  \--lost after it was sent / deadline--> end (DYN_EUNKNOWN)
  *
@@ -14,11 +18,14 @@
  */
 #include "core/request.h"
 
+#define ASK_TRIES (2 * DYN_N_MAX)
+
 struct ask {
 	struct request r;
 	struct dyn_id asked;     /* who has it now */
-	struct dyn_id tried[DYN_N_MAX];
+	struct dyn_id tried[ASK_TRIES];
 	unsigned tried_count;
+	bool standin;            /* who has it now is no owner */
 };
 
 static struct ask *
@@ -44,8 +51,10 @@ answer_op(struct work *w, struct ask *a, int rc, struct moment m, struct outbox 
 }
 
 static bool
-was_tried(const struct ask *a, const struct dyn_id *id)
+was_tried(const void *arg, const struct dyn_id *id)
 {
+	const struct ask *a = arg;
+
 	for (unsigned i = 0; i < a->tried_count; i++)
 		if (id_equal(&a->tried[i], id))
 			return true;
@@ -112,13 +121,26 @@ encode(struct work *w, const struct ask *a, struct moment m, struct buf **frame)
 		.context = buf_slice(context),
 		.value = buf_slice(op->value),
 		.after = op->after,
+		.standin = a->standin,
 	};
 	rc = msg_encode(frame, &head, MSG_ASK, &msg);
 	buf_unref(context);
 	return rc;
 }
 
-/* Ask the next owner; without one, nothing was applied.  May end the request. */
+/* No owner is left, and nobody has it: this node stands in. */
+static void
+stand_in(struct work *w, struct ask *a, struct moment m, struct outbox *out)
+{
+	struct op *op = a->r.op;
+
+	a->r.op = NULL;
+	request_end(w, &a->r);
+	op->standin = true;
+	write_start(w, op, m, out);
+}
+
+/* Ask the next; without one, nothing was applied.  May end the request. */
 static void
 ask_next(struct work *w, struct ask *a, struct moment m, struct outbox *out)
 {
@@ -126,7 +148,15 @@ ask_next(struct work *w, struct ask *a, struct moment m, struct outbox *out)
 	struct buf *frame;
 	int rc;
 
-	if (rec == NULL || a->tried_count == DYN_N_MAX) {
+	a->standin = rec == NULL;
+	if (rec == NULL && (a->r.op->flags & DYN_STRICT) == 0) {
+		if (w->stores) {
+			stand_in(w, a, m, out);
+			return;
+		}
+		rec = standin_choose(w, &a->r, was_tried, a);
+	}
+	if (rec == NULL || a->tried_count == ASK_TRIES) {
 		answer_op(w, a, DYN_EQUORUM, m, out);
 		return;
 	}

@@ -36,7 +36,10 @@ enum effect_kind {
 	FX_ROWS,   /* rows pulled from a peer, for a worker to merge (core/rows.h) */
 	FX_STORED, /* such rows are durable (what = the rows' token) */
 	FX_SYNCED, /* all of this node's share is here (view->current) */
-	FX_CHANGED /* rows were committed (what = struct changes *, core/rows.h) */
+	FX_CHANGED, /* rows were committed (what = struct changes *, core/rows.h) */
+	FX_LEDGER, /* who keeps how much for whom: ours, or (to) a member's */
+	FX_META,   /* save frame as the row `address` of DYN_SPACE_META */
+	FX_HINTS_FULL /* no room for hints (rc = 1), or again (0): work_hints_full */
 };
 
 struct effect {
@@ -44,9 +47,10 @@ struct effect {
 	int rc;              /* LOG: level; FAIL: why */
 	uint16_t worker;     /* SEND on a data connection: thread of the receiver */
 	struct dyn_id to;    /* SEND; all zero = use address */
-	const char *address; /* SEND by address; lives as long as the machine */
+	const char *address; /* SEND by address; META; lives as long as the machine */
 	uint64_t conn;       /* REPLY: the token the request came with */
-	struct buf *frame;   /* SEND, REPLY; LOG, FAIL: text.  Owned by the effect */
+	struct buf *frame;   /* SEND, REPLY; LOG, FAIL: text; LEDGER, META: bytes.
+	                      * Owned by the effect */
 	struct view *view;   /* VIEW: owned by the effect */
 	void *what;          /* COMMIT: struct batch *; DONE: struct op * */
 };

@@ -367,6 +367,7 @@ member_free(struct member *m)
 		return;
 	view_unref(m->view);
 	view_unref(m->joining);
+	buf_unref(m->ledger);
 	buf_unref(m->bytes);
 	mem_free(m->seeds_text);
 	mem_free(m);

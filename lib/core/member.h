@@ -25,6 +25,8 @@
  * changed and the table by its digest should travel instead; the table then can
  * be computed from its parent.
  *
+ * Both also carry the sender's ledger of hints, for the sync thread.
+ *
  * A client asks a random member for its view every 10 seconds, and at once when
  * an answer shows that its own is old (paper 6.4).
  *
@@ -86,6 +88,9 @@ void member_unreachable(struct member *, const struct dyn_id *, const char *addr
     int rc, struct moment, struct outbox *);
 /* A view came by another way (attached to an answer). */
 void member_learn(struct member *, struct view *, struct moment, struct outbox *);
+/* What this node keeps for others (core/hint.h), to be told in gossip; takes the
+ * buf over.  What others tell comes by FX_LEDGER. */
+void member_ledger(struct member *, struct buf *);
 /* A frame showed that this member has another table: gossip with it now. */
 void member_poke(struct member *, const struct dyn_id *, struct moment, struct outbox *);
 /* This node now holds all it owns by this table, and whatever it coordinates

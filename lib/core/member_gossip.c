@@ -79,6 +79,7 @@ gossip_to(struct member *m, const struct dyn_id *id, const char *address, bool w
 
 	memset(&msg.gossip, 0, sizeof(msg.gossip));
 	msg.gossip.digest = offer(m)->digest;
+	msg.gossip.ledger = buf_slice(m->ledger);
 	if (whole)
 		msg.gossip.view = offer_bytes(m);
 	send(m, id, address, MSG_GOSSIP, &msg, out);
@@ -201,6 +202,7 @@ ack(struct member *m, uint64_t conn, uint64_t request, int rc, bool whole,
 
 	memset(&msg.gossip_ack, 0, sizeof(msg.gossip_ack));
 	msg.gossip_ack.rc = (uint32_t)rc;
+	msg.gossip_ack.ledger = buf_slice(m->ledger);
 	if (m->view != NULL) {
 		msg.gossip_ack.digest = m->view->digest;
 		if (whole)
@@ -361,6 +363,26 @@ on_view(struct member *m, const struct msg_view *a, struct moment now, struct ou
 	return 0;
 }
 
+/* What a member keeps for others.  Rings without hints are spared the effect. */
+static void
+hear_ledger(struct member *m, const struct dyn_id *from, struct dyn_slice ledger,
+    struct outbox *out)
+{
+	struct effect *e;
+	struct buf *copy;
+
+	if (m->state != MEMBER_IN || view_find(m->view, from) == NULL ||
+	    (ledger.len == 0 && !m->ledgers_heard))
+		return;
+	copy = buf_copy(ledger.data, ledger.len);
+	if (copy == NULL)
+		return; /* it is told again */
+	m->ledgers_heard = true;
+	e = outbox_add(out, FX_LEDGER);
+	e->to = *from;
+	e->frame = copy;
+}
+
 int
 member_frame(struct member *m, const struct dyn_id *from, uint64_t conn,
     const struct frame *f, const union msg *msg, struct moment now, struct outbox *out)
@@ -369,8 +391,10 @@ member_frame(struct member *m, const struct dyn_id *from, uint64_t conn,
 		return 0;
 	switch (f->kind) {
 	case MSG_GOSSIP:
+		hear_ledger(m, from, msg->gossip.ledger, out);
 		return on_gossip(m, from, conn, f, &msg->gossip, now, out);
 	case MSG_GOSSIP_ACK:
+		hear_ledger(m, from, msg->gossip_ack.ledger, out);
 		return on_gossip_ack(m, from, &msg->gossip_ack, now, out);
 	case MSG_VIEW_ASK:
 		on_view_ask(m, conn, f, &msg->view_ask, out);
@@ -383,6 +407,13 @@ member_frame(struct member *m, const struct dyn_id *from, uint64_t conn,
 }
 
 /* ------------------------------------------------------------ other events */
+
+void
+member_ledger(struct member *m, struct buf *ledger)
+{
+	buf_unref(m->ledger);
+	m->ledger = ledger;
+}
 
 void
 member_learn(struct member *m, struct view *v, struct moment now, struct outbox *out)

@@ -15,6 +15,8 @@ struct member {
 	struct view *view;        /* NULL: none yet */
 	struct view *joining;     /* what I bring to a join */
 	struct buf *bytes;        /* of view, made when first sent; or NULL */
+	struct buf *ledger;       /* of hints; NULL: nothing was told yet */
+	bool ledgers_heard;       /* somebody keeps, or kept, hints */
 	enum dyn_join join;
 	struct rng rng;
 	char *seeds_text;

@@ -290,27 +290,6 @@ source_failed(struct pull *p, struct task *t, struct moment m, struct outbox *ou
 	source_ended(p, t, SOURCE_FAILED, m, out);
 }
 
-/* The name of the last row, after checking them all; NULL and false if they
- * are malformed. */
-static bool
-last_name(struct dyn_slice rows, unsigned partition, unsigned partitions, struct dyn_slice *last)
-{
-	struct rd r = rd_from(rows);
-
-	*last = slice(NULL, 0);
-	while (rd_left(&r) > 0) {
-		struct dyn_slice name = rd_slice(&r, KEY_NAME_MAX);
-
-		(void)rd_slice(&r, LIMIT_OBJECT);
-		if (r.bad || !name_split(name, NULL, NULL) ||
-		    name_partition(name, partitions) != partition ||
-		    (last->len > 0 && slice_compare(*last, name) >= 0))
-			return false;
-		*last = name;
-	}
-	return rd_end(&r);
-}
-
 static void
 take_rows(struct pull *p, struct task *t, const struct msg_pull_ack *ack, struct moment m,
     struct outbox *out)
@@ -321,7 +300,7 @@ take_rows(struct pull *p, struct task *t, const struct msg_pull_ack *ack, struct
 	struct effect *e;
 
 	t->last = ack->done != 0;
-	if (!last_name(ack->rows, t->partition, p->view->settings.partitions, &last) ||
+	if (!rows_check(ack->rows, t->partition, p->view->settings.partitions, &last) ||
 	    (last.len == 0 && !t->last)) {
 		source_failed(p, t, m, out);
 		return;
@@ -330,11 +309,9 @@ take_rows(struct pull *p, struct task *t, const struct msg_pull_ack *ack, struct
 		source_ended(p, t, SOURCE_SCANNED, m, out);
 		return;
 	}
-	rows = mem_zalloc(sizeof(*rows));
+	rows = rows_new(ROWS_PULL, t->partition, t->number, ack->rows);
 	after = buf_copy(last.data, last.len);
-	if (rows != NULL)
-		rows->bytes = buf_copy(ack->rows.data, ack->rows.len);
-	if (rows == NULL || rows->bytes == NULL || after == NULL) {
+	if (rows == NULL || after == NULL) {
 		rows_free(rows);
 		buf_unref(after);
 		source_failed(p, t, m, out);
@@ -344,9 +321,6 @@ take_rows(struct pull *p, struct task *t, const struct msg_pull_ack *ack, struct
 	t->after = after;
 	t->state = STORING;
 	t->until = m.now + 2 * PULL_PATIENCE;
-	rows->of = ROWS_PULL;
-	rows->partition = t->partition;
-	rows->number = t->number;
 	e = outbox_add(out, FX_ROWS);
 	e->what = rows;
 }

@@ -1,8 +1,8 @@
 /* The tally: counting, nothing else. */
 #include "core/quorum.h"
 
-static void
-enter(struct quorum *q, const struct view *v, uint16_t member, uint8_t bit)
+static struct ballot *
+enter(struct quorum *q, const struct view *v, uint16_t member, unsigned groups)
 {
 	const struct record *r = &v->records[member];
 	struct ballot *b = quorum_find(q, &r->id);
@@ -16,7 +16,8 @@ enter(struct quorum *q, const struct view *v, uint16_t member, uint8_t bit)
 		record_zone(r, &b->zone);
 	}
 	b->member = member;
-	b->groups |= bit;
+	b->groups |= (uint8_t)groups;
+	return b;
 }
 
 void
@@ -28,9 +29,37 @@ quorum_init(struct quorum *q, const struct view *v, const struct group *groups, 
 	q->groups = count;
 	q->need = need;
 	q->zones_need = zones_need;
+	q->strict = false;
 	for (unsigned g = 0; g < count; g++)
 		for (unsigned i = 0; i < groups[g].count; i++)
-			enter(q, v, groups[g].member[i], (uint8_t)(1u << g));
+			(void)enter(q, v, groups[g].member[i], 1u << g);
+}
+
+struct ballot *
+quorum_stand_in(struct quorum *q, const struct view *v, uint16_t member,
+    const struct ballot *owner)
+{
+	struct ballot *b;
+
+	DYN_ASSERT(quorum_find(q, &v->records[member].id) == NULL);
+	if (q->count == QUORUM_NODES)
+		return NULL;
+	b = enter(q, v, member, owner->groups);
+	b->standin = true;
+	b->owner = owner->node;
+	return b;
+}
+
+/* In the newer view too? */
+static bool
+still_stands_in(struct quorum *q, const struct ballot *old, const struct view *v, long *member)
+{
+	const struct record *r = view_find(v, &old->node);
+
+	if (r == NULL || quorum_find(q, &old->node) != NULL)
+		return false;
+	*member = r - v->records;
+	return quorum_find(q, &old->owner) != NULL;
 }
 
 void
@@ -39,10 +68,16 @@ quorum_rebase(struct quorum *q, const struct view *v, const struct group *groups
 	struct quorum old = *q;
 
 	quorum_init(q, v, groups, count, old.need, old.zones_need);
+	q->strict = old.strict;
 	for (unsigned i = 0; i < old.count; i++) {
 		struct ballot *b = quorum_find(q, &old.ballot[i].node);
+		long member;
 
-		if (b == NULL)
+		if (b == NULL && old.ballot[i].standin &&
+		    still_stands_in(q, &old.ballot[i], v, &member))
+			b = quorum_stand_in(q, v, (uint16_t)member,
+			    quorum_find(q, &old.ballot[i].owner));
+		if (b == NULL || b->standin != old.ballot[i].standin)
 			continue;
 		b->vote = old.ballot[i].vote;
 		b->on_disk = old.ballot[i].on_disk;
@@ -79,7 +114,8 @@ distinct(const struct quorum *q, unsigned groups, unsigned votes, bool zones)
 		const struct digest *d = zones ? &b->zone : &b->machine;
 		unsigned j = 0;
 
-		if ((b->groups & groups) == 0 || !votes_in(b, votes))
+		if ((b->groups & groups) == 0 || !votes_in(b, votes) ||
+		    (q->strict && b->standin))
 			continue;
 		while (j < count && digest_compare(seen[j], d) != 0)
 			j++;
@@ -101,16 +137,27 @@ meets(const struct quorum *q, unsigned votes)
 	return true;
 }
 
+/* EMPTY counts beside one who knows, in each group. */
+static bool
+meets_beside(const struct quorum *q, unsigned votes)
+{
+	for (unsigned g = 0; g < q->groups; g++)
+		if (distinct(q, 1u << g, votes, false) == 0)
+			return false;
+	return meets(q, votes | 1u << VOTE_EMPTY);
+}
+
 bool
 quorum_enough(const struct quorum *q)
 {
-	return meets(q, 1u << VOTE_YES);
+	return meets_beside(q, 1u << VOTE_YES);
 }
 
 bool
 quorum_possible(const struct quorum *q, bool idle_too)
 {
-	return meets(q, 1u << VOTE_YES | 1u << VOTE_WAITING | (idle_too ? 1u << VOTE_IDLE : 0));
+	return meets_beside(q,
+	    1u << VOTE_YES | 1u << VOTE_WAITING | (idle_too ? 1u << VOTE_IDLE : 0));
 }
 
 unsigned
@@ -126,11 +173,15 @@ quorum_votes(const struct quorum *q, enum vote vote)
 void
 quorum_receipt(const struct quorum *q, struct dyn_receipt *r)
 {
-	r->owners = quorum_votes(q, VOTE_YES);
-	r->standins = 0;
+	r->owners = r->standins = 0;
 	r->machines = distinct(q, 3, 1u << VOTE_YES, false);
 	r->zones = distinct(q, 3, 1u << VOTE_YES, true);
 	r->on_disk = 0;
-	for (unsigned i = 0; i < q->count; i++)
-		r->on_disk += q->ballot[i].vote == VOTE_YES && q->ballot[i].on_disk;
+	for (unsigned i = 0; i < q->count; i++) {
+		const struct ballot *b = &q->ballot[i];
+
+		r->owners += b->vote == VOTE_YES && !b->standin;
+		r->standins += b->vote == VOTE_YES && b->standin;
+		r->on_disk += b->vote == VOTE_YES && b->on_disk;
+	}
 }

@@ -16,6 +16,10 @@
  * Any node may do this, also one that owns nothing (paper 6.4): a read needs
  * no owner to coordinate it.
  *
+ * For an owner that is down its stand-in is asked for what it keeps for it (paper
+ * 4.6).  What it has counts towards R, but not under DYN_STRICT; "nothing" counts
+ * only beside a copy that knows (quorum.h).
+ *
  * An answer of a copy that may be incomplete (it is catching up) is merged but
  * does not count towards R: its "not found" says nothing.
  */
@@ -32,6 +36,7 @@ struct read {
 	bool answered[QUORUM_NODES];
 	uint64_t fastest;                  /* first to answer; 0 = none */
 	uint8_t n, need;
+	bool strict;
 };
 
 static struct read *
@@ -69,8 +74,8 @@ repair_here(struct work *w, struct read *rd, struct moment m, struct outbox *out
 {
 	struct stored s;
 
-	if (store_merge(&w->store, buf_slice(rd->name), buf_slice(rd->merged), DYN_DURABLE_DISK,
-	        m.wall_ms, &s) != 0)
+	if (store_merge(&w->store, place_of_copy(buf_slice(rd->name)), buf_slice(rd->merged),
+	        DYN_DURABLE_DISK, m.wall_ms, &s) != 0)
 		outbox_log(out, DYN_LOG_WARNING, "read repair: own copy cannot be written");
 	else
 		buf_unref(s.object);
@@ -99,7 +104,7 @@ finish(struct work *w, struct read *rd, struct moment m, struct outbox *out)
 	for (unsigned i = 0; i < rd->q.count && rd->merged != NULL; i++) {
 		const struct ballot *b = &rd->q.ballot[i];
 
-		if (!rd->answered[i] ||
+		if (!rd->answered[i] || b->standin ||
 		    slice_equal(buf_slice(rd->answers[i]), buf_slice(rd->merged)))
 			continue;
 		w->stats.repairs++;
@@ -197,7 +202,10 @@ vote(struct read *rd, struct ballot *b, int rc, bool complete, struct dyn_slice 
 	if (rc != 0)
 		rd->answered[i] = false;
 	b->rc = rc;
-	b->vote = rc == 0 && complete ? VOTE_YES : VOTE_NO;
+	if (b->standin)
+		b->vote = rc != 0 ? VOTE_NO : object.len > 0 ? VOTE_YES : VOTE_EMPTY;
+	else
+		b->vote = rc == 0 && complete ? VOTE_YES : VOTE_NO;
 }
 
 /* ----------------------------------------------------------------- asking */
@@ -206,43 +214,66 @@ static void
 ask_here(struct work *w, struct read *rd, struct ballot *b)
 {
 	struct buf *object;
-	int rc = store_get(&w->store, buf_slice(rd->name), &object);
+	int rc;
 
+	if (b->standin)
+		rc = standin_known(w, rd->r.view, buf_slice(rd->name), &object);
+	else
+		rc = store_get(&w->store, place_of_copy(buf_slice(rd->name)), &object);
 	vote(rd, b, rc, true, buf_slice(object));
 	buf_unref(object);
 }
 
-/* Ask every owner that can be reached (paper 4.5). */
+/* Ask whom we have not asked yet, but not who is down. */
 static int
-ask_all(struct work *w, struct read *rd, struct moment m, struct outbox *out)
+ask_idle(struct work *w, struct read *rd, struct outbox *out)
 {
 	struct frame head = work_head(w, rd->r.number);
 	union msg msg = { .get = { .name = buf_slice(rd->name) } };
+	struct buf *frame[2] = { NULL, NULL };
+	int rc = 0;
+
+	for (unsigned i = 0; i < rd->q.count && rc == 0; i++) {
+		struct ballot *b = &rd->q.ballot[i];
+
+		if (b->vote != VOTE_IDLE)
+			continue;
+		if (id_equal(&b->node, &w->o.self) && w->stores) {
+			ask_here(w, rd, b);
+			continue;
+		}
+		if (peer_is_down(&rd->r, w, &b->node)) {
+			b->vote = VOTE_NO;
+			(void)standin_add(w, &rd->r, &rd->q, b);
+			continue;
+		}
+		msg.get.hints = b->standin;
+		if (frame[b->standin] == NULL)
+			rc = msg_encode(&frame[b->standin], &head, MSG_GET, &msg);
+		if (rc != 0)
+			break;
+		b->vote = VOTE_WAITING;
+		work_send(rd->r.view, &b->node, rd->r.partition, buf_ref(frame[b->standin]),
+		    out);
+	}
+	buf_unref(frame[0]);
+	buf_unref(frame[1]);
+	return rc;
+}
+
+/* Ask every owner that can be reached (paper 4.5), and who stands in for the
+ * others. */
+static int
+ask_all(struct work *w, struct read *rd, struct moment m, struct outbox *out)
+{
 	struct group g;
-	struct buf *frame;
-	int rc;
 
 	view_readers(rd->r.view, rd->r.partition, &g);
 	group_limit(&g, rd->n);
 	quorum_init(&rd->q, rd->r.view, &g, 1, rd->need, 0);
-	rc = msg_encode(&frame, &head, MSG_GET, &msg);
-	if (rc != 0)
-		return rc;
+	rd->q.strict = rd->strict;
 	rd->r.sent_at = m.now;
-	for (unsigned i = 0; i < rd->q.count; i++) {
-		struct ballot *b = &rd->q.ballot[i];
-
-		if (id_equal(&b->node, &w->o.self) && w->stores) {
-			ask_here(w, rd, b);
-		} else if (peer_is_down(&rd->r, w, &b->node)) {
-			b->vote = VOTE_NO;
-		} else {
-			b->vote = VOTE_WAITING;
-			work_send(rd->r.view, &b->node, rd->r.partition, buf_ref(frame), out);
-		}
-	}
-	buf_unref(frame);
-	return 0;
+	return ask_idle(w, rd, out);
 }
 
 /* DYN_HERE, and R=1 at an owner: no conversation at all. */
@@ -259,7 +290,7 @@ read_local(struct work *w, struct op *op, struct moment m, struct outbox *out)
 	}
 	if (!here && (op->r > 1 || !coordinates(w, op)))
 		return false;
-	rc = store_get(&w->store, buf_slice(op->name), &op->object);
+	rc = store_get(&w->store, place_of_copy(buf_slice(op->name)), &op->object);
 	if (rc != 0 && !here && op->n > 1)
 		return false; /* others may know */
 	op->receipt = (struct dyn_receipt){ .owners = rc == 0, .machines = rc == 0,
@@ -285,6 +316,7 @@ read_start(struct work *w, struct op *op, struct moment m, struct outbox *out)
 	rd->r.kind = REQUEST_READ;
 	rd->n = op->n;
 	rd->need = op->r;
+	rd->strict = (op->flags & DYN_STRICT) != 0;
 	rd->name = buf_ref(op->name);
 	rc = request_start(w, &rd->r, op, m);
 	if (rc != 0) {
@@ -322,7 +354,7 @@ read_answer(struct work *w, struct request *r, const struct dyn_id *from,
 	}
 	peer_answered(r, w, from, m);
 	vote(rd, b, rc, ack->complete != 0, ack->object);
-	if (rd->fastest == 0 && b->vote == VOTE_YES)
+	if (rd->fastest == 0 && b->vote == VOTE_YES && !b->standin)
 		rd->fastest = load_be64(from->bytes);
 	check(w, rd, m, out);
 }
@@ -337,6 +369,9 @@ read_lost(struct work *w, struct request *r, const struct dyn_id *id, bool sure,
 	if (b == NULL || b->vote != VOTE_WAITING)
 		return;
 	b->vote = VOTE_LOST;
+	/* Without a call that waits, only owners are of interest, for repair. */
+	if (r->op != NULL && standin_add(w, r, &read_of(r)->q, b) != NULL)
+		(void)ask_idle(w, read_of(r), out); /* without memory: one less */
 	check(w, read_of(r), m, out);
 }
 

@@ -10,6 +10,9 @@
  *   - GET of a sender that reads by a table which, as we know, is not written
  *     to any more: one older than our base.
  *   - both, if we own the partition by neither table and do not know better.
+ * A PUT with an owner's name on it is a hint (paper 4.6): this node keeps it for
+ * that owner, unless it is an owner itself.
+ *
  * Repairs (request 0) are always taken: merging what somebody wrote can do no
  * harm.
  */
@@ -41,6 +44,13 @@ put_reply(struct work *w, uint64_t conn, uint64_t request, int rc, bool on_disk,
 		work_reply(w, conn, request, MSG_PUT_ACK, &m, out);
 }
 
+static bool
+is_hint(const struct work *w, const struct msg_put *put)
+{
+	return !id_is_zero(&put->owner) && !id_equal(&put->owner, &w->o.self) &&
+	    !owns(w, put->name);
+}
+
 static int
 put_check(const struct work *w, const struct frame *f, const struct msg_put *put)
 {
@@ -49,8 +59,17 @@ put_check(const struct work *w, const struct frame *f, const struct msg_put *put
 		return DYN_EPROTO;
 	if (f->request == 0)
 		return 0;
-	if (frame_is_older(w, f) || (!owns(w, put->name) && !frame_is_newer(w, f)))
+	if (frame_is_older(w, f))
 		return DYN_EMOVED;
+	if (is_hint(w, put)) {
+		/* An owner that nobody knows will never come for it. */
+		if (view_find(w->view, &put->owner) == NULL && !frame_is_newer(w, f))
+			return DYN_EMOVED;
+		if (w->hints_full)
+			return DYN_EFULL;
+	} else if (!owns(w, put->name) && !frame_is_newer(w, f)) {
+		return DYN_EMOVED;
+	}
 	return work_bytes(w) > w->o.bytes_max ? DYN_EBUSY : 0;
 }
 
@@ -60,13 +79,21 @@ replica_put(struct work *w, uint64_t conn, const struct frame *f, const struct m
 {
 	enum dyn_durability d = (enum dyn_durability)put->durability;
 	struct waiter waiter = { .kind = WAIT_REPLICA, .conn = conn, .request = f->request };
+	unsigned char id[HINT_ID_MAX];
+	struct place at;
 	struct stored s;
 	int rc;
 
 	w->stats.replica_puts++;
 	rc = put_check(w, f, put);
-	if (rc == 0)
-		rc = store_merge(&w->store, put->name, put->object, d, m.wall_ms, &s);
+	if (rc == 0) {
+		bool hint = is_hint(w, put);
+
+		at = hint ? place_of_hint(&put->owner, put->name, id)
+		          : place_of_copy(put->name);
+		w->stats.hinted += hint;
+		rc = store_merge(&w->store, at, put->object, d, m.wall_ms, &s);
+	}
 	if (rc != 0) {
 		put_reply(w, conn, f->request, rc, false, out);
 		return;
@@ -100,7 +127,8 @@ get_check(const struct work *w, const struct frame *f, const struct msg_get *get
 {
 	if (!w->stores || !name_is_good(w, get->name))
 		return DYN_EPROTO;
-	if (reads_by_old(w, f) || (!owns(w, get->name) && !frame_is_newer(w, f)))
+	if (reads_by_old(w, f) ||
+	    (get->hints == 0 && !owns(w, get->name) && !frame_is_newer(w, f)))
 		return DYN_EMOVED;
 	return 0;
 }
@@ -118,6 +146,16 @@ is_complete(const struct work *w, struct dyn_slice name)
 	    (self != NULL && record_synced(self, w->view->current) && owns(w, name));
 }
 
+/* This node's copy; or, where it stands in, what it keeps for others.  Who has
+ * become an owner meanwhile is asked as a stand-in by who does not know it. */
+static int
+find_copy(struct work *w, const struct msg_get *get, struct buf **object)
+{
+	if (get->hints != 0 && !owns(w, get->name))
+		return standin_known(w, w->view, get->name, object);
+	return store_get(&w->store, place_of_copy(get->name), object);
+}
+
 void
 replica_get(struct work *w, uint64_t conn, const struct frame *f, const struct msg_get *get,
     struct moment m, struct outbox *out)
@@ -131,7 +169,7 @@ replica_get(struct work *w, uint64_t conn, const struct frame *f, const struct m
 	rc = get_check(w, f, get);
 	memset(&ack.get_ack, 0, sizeof(ack.get_ack));
 	if (rc == 0)
-		rc = store_get(&w->store, get->name, &object);
+		rc = find_copy(w, get, &object);
 	if (rc == 0)
 		ack.get_ack.complete = is_complete(w, get->name);
 	ack.get_ack.rc = (uint32_t)rc;
@@ -180,6 +218,7 @@ op_from_ask(struct op **out, const struct msg_ask *ask)
 	op->timeout_ms = MIN(ask->timeout_ms, 3600000);
 	op->expiry_ms = ask->expiry_ms;
 	op->after = ask->after;
+	op->standin = ask->standin != 0;
 	op->name = buf_copy(ask->name.data, ask->name.len);
 	op->value = buf_copy(ask->value.data, ask->value.len);
 	if (op->name == NULL || op->value == NULL)

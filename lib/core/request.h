@@ -58,6 +58,7 @@ struct work {
 	size_t waiters_first, waiters_count, waiters_cap;
 	uint64_t next_number;
 	uint64_t bytes;
+	bool hints_full;
 	struct rng rng;
 	struct work_stats stats;
 };
@@ -95,7 +96,20 @@ bool frame_is_newer(const struct work *, const struct frame *);
 bool view_is_newer(const struct view *a, const struct view *b);
 /* Only the first n owners of each group. */
 void group_limit(struct group *, unsigned n);
-bool group_has(const struct view *, const struct group *, const struct dyn_id *);
+
+/* standin.c: paper 4.6.  Let another node stand in for the owner of this ballot,
+ * which cannot be reached or cannot store, or for whom a stand-in could not;
+ * NULL if nobody is left, or somebody does already.  Adding moves no ballot. */
+struct ballot *standin_add(struct work *, const struct request *, struct quorum *,
+    const struct ballot *failed);
+/* The same for all owners that said no. */
+void standin_add_all(struct work *, const struct request *, struct quorum *);
+/* The first stand-in that is not down and not refused by the caller. */
+const struct record *standin_choose(struct work *, const struct request *,
+    bool (*refused)(const void *arg, const struct dyn_id *), const void *arg);
+/* All that this node keeps of a key for others, merged; *out NULL: nothing. */
+int standin_known(struct work *, const struct view *, struct dyn_slice name,
+    struct buf **out) DYN_CHECK;
 
 /* read.c: paper 4.5, 5 */
 void read_start(struct work *, struct op *, struct moment, struct outbox *);

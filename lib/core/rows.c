@@ -1,6 +1,42 @@
 /* Rows and changes: making digests, freeing.  What they mean is in rows.h. */
 #include "core/rows.h"
 
+struct rows *
+rows_new(enum rows_of of, unsigned partition, uint64_t number, struct dyn_slice bytes)
+{
+	struct rows *rows = mem_zalloc(sizeof(*rows));
+
+	if (rows == NULL)
+		return NULL;
+	rows->of = of;
+	rows->partition = partition;
+	rows->number = number;
+	rows->bytes = buf_copy(bytes.data, bytes.len);
+	if (rows->bytes != NULL)
+		return rows;
+	mem_free(rows);
+	return NULL;
+}
+
+bool
+rows_check(struct dyn_slice bytes, unsigned partition, unsigned partitions, struct dyn_slice *last)
+{
+	struct rd r = rd_from(bytes);
+
+	*last = slice(NULL, 0);
+	while (rd_left(&r) > 0) {
+		struct dyn_slice name = rd_slice(&r, KEY_NAME_MAX);
+
+		(void)rd_slice(&r, LIMIT_OBJECT);
+		if (r.bad || !name_split(name, NULL, NULL) ||
+		    name_partition(name, partitions) != partition ||
+		    (last->len > 0 && slice_compare(*last, name) >= 0))
+			return false;
+		*last = name;
+	}
+	return rd_end(&r);
+}
+
 void
 rows_free(struct rows *rows)
 {

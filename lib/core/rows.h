@@ -15,19 +15,28 @@
 #define DYN_ROWS_H
 
 #include "base/buf.h"
-#include "base/hash.h"
+#include "model/key.h"
 
-enum rows_of { ROWS_PULL, ROWS_HINT, ROWS_REPAIR };
+enum rows_of {
+	ROWS_PULL,
+	ROWS_HINT, /* hints delivered to this node */
+	ROWS_DROP  /* hints of this node to forget: bytes as in work_drop */
+};
 
 /* The effect's `what`. */
 struct rows {
 	enum rows_of of;
-	struct buf *bytes; /* (slice name, slice object)*, as in PULL_ACK */
+	struct buf *bytes; /* (slice name, slice object)*, as in PULL_ACK; or see DROP */
 	unsigned partition;
 	uint64_t number;   /* the machine's own */
 };
 
+struct rows *rows_new(enum rows_of, unsigned partition, uint64_t number, struct dyn_slice bytes);
 void rows_free(struct rows *);
+/* What a peer sends: are these rows of that partition, in ascending order?  The
+ * last name is borrowed; empty if there are none. */
+bool rows_check(struct dyn_slice bytes, unsigned partition, unsigned partitions,
+    struct dyn_slice *last) DYN_CHECK;
 
 struct change {
 	struct buf *name;             /* the row's id */

@@ -3,7 +3,8 @@
 
 struct entry {
 	struct map_link link;
-	struct buf *name, *object;
+	enum dyn_space space;
+	struct buf *id, *object; /* an empty object: no row */
 	uint64_t number; /* of the batch that holds the newest object */
 	size_t index;    /* its row there, while that batch is open */
 	struct digest digest; /* of the newest object */
@@ -43,12 +44,34 @@ batch_changes(struct batch *b)
 	return NULL;
 }
 
+struct place
+place_of_hint(const struct dyn_id *owner, struct dyn_slice name, unsigned char space[HINT_ID_MAX])
+{
+	DYN_ASSERT(name.len <= KEY_NAME_MAX);
+	memcpy(space, owner->bytes, sizeof(owner->bytes));
+	memcpy(space + sizeof(owner->bytes), name.data, name.len);
+	return (struct place){ DYN_SPACE_HINT, slice(space, sizeof(owner->bytes) + name.len) };
+}
+
+bool
+hint_split(struct dyn_slice id, struct dyn_id *owner, struct dyn_slice *name)
+{
+	if (id.len < sizeof(owner->bytes))
+		return false;
+	memcpy(owner->bytes, id.data, sizeof(owner->bytes));
+	*name = slice((const unsigned char *)id.data + sizeof(owner->bytes),
+	    id.len - sizeof(owner->bytes));
+	return name_split(*name, NULL, NULL);
+}
+
 int
-store_init(struct store *s, struct dyn_engine *engine, struct actor actor, uint64_t skew_max_ms)
+store_init(struct store *s, struct dyn_engine *engine, struct actor actor, struct actor standin,
+    uint64_t skew_max_ms)
 {
 	memset(s, 0, sizeof(*s));
 	s->engine = engine;
 	s->actor = actor;
+	s->standin = standin;
 	s->skew_max_ms = skew_max_ms;
 	s->unsynced = true; /* of what an earlier process wrote, nobody knows */
 	return map_init(&s->overlay, 1024);
@@ -58,8 +81,8 @@ static void
 entry_free(struct store *s, struct entry *e)
 {
 	map_remove(&s->overlay, &e->link);
-	s->overlay_bytes -= sizeof(*e) + e->name->len + e->object->len;
-	buf_unref(e->name);
+	s->overlay_bytes -= sizeof(*e) + e->id->len + e->object->len;
+	buf_unref(e->id);
 	buf_unref(e->object);
 	mem_free(e);
 }
@@ -84,17 +107,25 @@ store_fini(struct store *s)
 	dyn_buffer_free(&s->scratch);
 }
 
-/* A name starts with its hash. */
+/* A name starts with its hash, a hint with its owner. */
+static uint64_t
+place_hash(struct place at)
+{
+	const unsigned char *p = at.id.data;
+
+	DYN_ASSERT(at.id.len >= (at.space == DYN_SPACE_HINT ? 32u : 16u));
+	return at.space == DYN_SPACE_HINT ? load_be64(p) ^ load_be64(p + 16) : load_be64(p);
+}
+
 static struct entry *
-find(const struct store *s, struct dyn_slice name)
+find(const struct store *s, struct place at)
 {
 	struct map_link *l;
 
-	DYN_ASSERT(name.len >= 16);
-	for (l = map_first(&s->overlay, load_be64(name.data)); l != NULL; l = map_next(l)) {
+	for (l = map_first(&s->overlay, place_hash(at)); l != NULL; l = map_next(l)) {
 		struct entry *e = CONTAINER_OF(l, struct entry, link);
 
-		if (slice_equal(buf_slice(e->name), name))
+		if (e->space == at.space && slice_equal(buf_slice(e->id), at.id))
 			return e;
 	}
 	return NULL;
@@ -102,18 +133,18 @@ find(const struct store *s, struct dyn_slice name)
 
 /* The newest object, borrowed until the next call. */
 static int
-look(struct store *s, struct dyn_slice name, struct entry **entry, struct dyn_slice *now)
+look(struct store *s, struct place at, struct entry **entry, struct dyn_slice *now)
 {
 	int rc;
 
 	*now = slice(NULL, 0);
-	*entry = find(s, name);
+	*entry = find(s, at);
 	if (*entry != NULL) {
 		*now = buf_slice((*entry)->object);
 		return 0;
 	}
 	s->scratch.len = 0;
-	rc = s->engine->get(s->engine->self, DYN_SPACE_DATA, name, &s->scratch);
+	rc = s->engine->get(s->engine->self, at.space, at.id, &s->scratch);
 	if (rc == DYN_ENOTFOUND)
 		return 0;
 	if (rc == 0)
@@ -122,19 +153,19 @@ look(struct store *s, struct dyn_slice name, struct entry **entry, struct dyn_sl
 }
 
 int
-store_get(struct store *s, struct dyn_slice name, struct buf **out)
+store_get(struct store *s, struct place at, struct buf **out)
 {
 	struct entry *e;
 	struct dyn_slice now;
 	int rc;
 
 	*out = NULL;
-	rc = look(s, name, &e, &now);
+	rc = look(s, at, &e, &now);
 	if (rc != 0)
 		return rc;
 	if (e != NULL) {
 		e->seen = true;
-		*out = buf_ref(e->object);
+		*out = now.len > 0 ? buf_ref(e->object) : NULL;
 		return 0;
 	}
 	if (now.len == 0)
@@ -194,21 +225,30 @@ open_batch(struct store *s)
 }
 
 static struct entry *
-entry_new(struct store *s, struct dyn_slice name, struct buf *object)
+entry_new(struct store *s, struct place at, struct buf *object)
 {
 	struct entry *e = mem_zalloc(sizeof(*e));
 
 	if (e == NULL)
 		return NULL;
-	e->name = buf_copy(name.data, name.len);
-	if (e->name == NULL) {
+	e->id = buf_copy(at.id.data, at.id.len);
+	if (e->id == NULL) {
 		mem_free(e);
 		return NULL;
 	}
+	e->space = at.space;
 	e->object = buf_ref(object);
-	map_add(&s->overlay, &e->link, load_be64(name.data));
-	s->overlay_bytes += sizeof(*e) + name.len + object->len;
+	map_add(&s->overlay, &e->link, place_hash(at));
+	s->overlay_bytes += sizeof(*e) + at.id.len + object->len;
 	return e;
+}
+
+/* An empty object removes the row. */
+static void
+set_value(struct batch *b, size_t i, struct buf *object)
+{
+	b->hold[2 * i + 1] = buf_ref(object);
+	b->rows[i].value = object->len > 0 ? buf_slice(object) : slice(NULL, 0);
 }
 
 static void
@@ -217,22 +257,21 @@ set_row(struct batch *b, size_t i, struct entry *e, const struct digest *before,
 	struct change *c = &b->changes->list[b->changes->count++];
 
 	DYN_ASSERT(b->changes->count == i + 1);
-	c->name = buf_ref(e->name);
-	c->space = DYN_SPACE_DATA;
+	c->name = buf_ref(e->id);
+	c->space = e->space;
 	c->before = *before;
 	c->bytes_before = (uint32_t)bytes;
-	b->hold[2 * i] = buf_ref(e->name);
-	b->hold[2 * i + 1] = buf_ref(e->object);
-	b->rows[i].space = DYN_SPACE_DATA;
-	b->rows[i].id = buf_slice(e->name);
-	b->rows[i].value = buf_slice(e->object);
-	b->bytes += e->name->len + e->object->len;
+	b->hold[2 * i] = buf_ref(e->id);
+	set_value(b, i, e->object);
+	b->rows[i].space = e->space;
+	b->rows[i].id = buf_slice(e->id);
+	b->bytes += e->id->len + e->object->len;
 }
 
 /* The key had now and has a new object: into overlay and open batch.  A key
  * changed twice in one batch is one row. */
 static int
-change(struct store *s, struct entry *e, struct dyn_slice name, struct dyn_slice now,
+change(struct store *s, struct entry *e, struct place at, struct dyn_slice now,
     struct buf *object, uint64_t *number)
 {
 	struct digest before;
@@ -241,7 +280,7 @@ change(struct store *s, struct entry *e, struct dyn_slice name, struct dyn_slice
 	int rc;
 
 	if (e == NULL)
-		row_digest(name, now, &before);
+		row_digest(at.id, now, &before);
 	else
 		before = e->digest;
 
@@ -252,7 +291,7 @@ change(struct store *s, struct entry *e, struct dyn_slice name, struct dyn_slice
 	}
 	b = s->open;
 	if (e == NULL) {
-		e = entry_new(s, name, object);
+		e = entry_new(s, at, object);
 		if (e == NULL) {
 			drop_empty(s);
 			return DYN_ENOMEM;
@@ -265,14 +304,13 @@ change(struct store *s, struct entry *e, struct dyn_slice name, struct dyn_slice
 	if (e->number == b->number) {
 		b->bytes += object->len - b->hold[2 * e->index + 1]->len;
 		buf_unref(b->hold[2 * e->index + 1]);
-		b->hold[2 * e->index + 1] = buf_ref(object);
-		b->rows[e->index].value = buf_slice(object);
+		set_value(b, e->index, object);
 	} else {
 		e->index = b->count++;
 		e->number = b->number;
 		set_row(b, e->index, e, &before, bytes);
 	}
-	row_digest(name, buf_slice(object), &e->digest);
+	row_digest(at.id, buf_slice(object), &e->digest);
 	b->changes->list[e->index].after = e->digest;
 	b->changes->list[e->index].bytes_after = (uint32_t)object->len;
 	*number = b->number;
@@ -293,7 +331,7 @@ require(struct store *s, enum dyn_durability d)
  * to storage without fsync while this request wants it on disk, the row is
  * written once more. */
 static int
-unchanged(struct store *s, struct entry *e, struct dyn_slice name, struct dyn_slice now,
+unchanged(struct store *s, struct entry *e, struct place at, struct dyn_slice now,
     enum dyn_durability d, struct stored *out)
 {
 	bool open = e != NULL && s->open != NULL && e->number == s->open->number;
@@ -304,7 +342,7 @@ unchanged(struct store *s, struct entry *e, struct dyn_slice name, struct dyn_sl
 	if (out->object == NULL)
 		return DYN_ENOMEM;
 	if (weak && d == DYN_DURABLE_DISK) {
-		int rc = change(s, e, name, now, out->object, &out->number);
+		int rc = change(s, e, at, now, out->object, &out->number);
 
 		if (rc != 0) {
 			buf_unref(out->object);
@@ -320,14 +358,14 @@ unchanged(struct store *s, struct entry *e, struct dyn_slice name, struct dyn_sl
 
 /* The key has a new object, whose reference is taken over. */
 static int
-changed(struct store *s, struct entry *e, struct dyn_slice name, struct dyn_slice now,
+changed(struct store *s, struct entry *e, struct place at, struct dyn_slice now,
     struct buf *object, enum dyn_durability d, struct stored *out)
 {
 	int rc;
 
 	if (object == NULL)
 		return DYN_ENOMEM;
-	rc = change(s, e, name, now, object, &out->number);
+	rc = change(s, e, at, now, object, &out->number);
 	if (rc != 0) {
 		buf_unref(object);
 		return rc;
@@ -356,7 +394,7 @@ check_times(struct store *s, struct dyn_slice bytes, uint64_t wall_ms)
 }
 
 static int
-merge(struct store *s, struct dyn_slice name, struct dyn_slice object, enum dyn_durability d,
+merge(struct store *s, struct place at, struct dyn_slice object, enum dyn_durability d,
     struct stored *out)
 {
 	struct dyn_slice now;
@@ -364,7 +402,7 @@ merge(struct store *s, struct dyn_slice name, struct dyn_slice object, enum dyn_
 	struct entry *e;
 	int how, rc;
 
-	rc = look(s, name, &e, &now);
+	rc = look(s, at, &e, &now);
 	if (rc != 0)
 		return rc;
 	how = object_merge(now, object, &merged);
@@ -372,21 +410,21 @@ merge(struct store *s, struct dyn_slice name, struct dyn_slice object, enum dyn_
 		return how;
 	s->skewed += how == OBJECT_SKEWED;
 	if (how == OBJECT_SAME || how == OBJECT_LEFT)
-		return unchanged(s, e, name, now, d, out);
+		return unchanged(s, e, at, now, d, out);
 	if (how == OBJECT_RIGHT)
 		merged = buf_copy(object.data, object.len);
-	return changed(s, e, name, now, merged, d, out);
+	return changed(s, e, at, now, merged, d, out);
 }
 
 int
-store_merge(struct store *s, struct dyn_slice name, struct dyn_slice object,
-    enum dyn_durability d, uint64_t wall_ms, struct stored *out)
+store_merge(struct store *s, struct place at, struct dyn_slice object, enum dyn_durability d,
+    uint64_t wall_ms, struct stored *out)
 {
 	int rc;
 
 	memset(out, 0, sizeof(*out));
 	rc = check_times(s, object, wall_ms);
-	return rc == 0 ? merge(s, name, object, d, out) : rc;
+	return rc == 0 ? merge(s, at, object, d, out) : rc;
 }
 
 int
@@ -399,36 +437,56 @@ store_take_in(struct store *s, struct dyn_slice name, struct dyn_slice object,
 	rc = check_times(s, object, wall_ms);
 	if (rc != 0 && rc != DYN_ECLOCK)
 		return rc;
-	return merge(s, name, object, DYN_DURABLE_DISK, out);
+	return merge(s, place_of_copy(name), object, DYN_DURABLE_DISK, out);
+}
+
+/* Under the actor of that space, and under a new one if copy or context know
+ * events of it that this copy does not hold: it lost them.  Never mint under
+ * that actor again (DESIGN 7). */
+static int
+put_event(struct store *s, struct place at, struct dyn_slice now, struct mint *m,
+    struct buf **minted, struct dot *dot)
+{
+	bool standin = at.space == DYN_SPACE_HINT;
+	int rc;
+
+	m->actor = standin ? s->standin : s->actor;
+	rc = object_put(now, m, minted, dot);
+	if (rc == DYN_ECORRUPT) {
+		store_renew(s);
+		m->actor = standin ? s->standin : s->actor;
+		rc = object_put(now, m, minted, dot);
+	}
+	s->standin_used = s->standin_used || standin;
+	return rc;
 }
 
 int
-store_mint(struct store *s, struct dyn_slice name, const struct mint *asked,
+store_mint(struct store *s, struct place at, struct dyn_slice known, const struct mint *asked,
     enum dyn_durability d, uint64_t wall_ms, struct stored *out)
 {
 	struct mint m = *asked;
-	struct dyn_slice now;
-	struct buf *minted = NULL;
+	struct dyn_slice now, base;
+	struct buf *minted = NULL, *both = NULL;
 	struct entry *e;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
-	rc = look(s, name, &e, &now);
+	rc = look(s, at, &e, &now);
 	if (rc != 0)
 		return rc;
 	if (e != NULL)
 		e->seen = true; /* others will be sent what is built on it */
-	m.time = hlc_next(&s->hlc, wall_ms);
-	m.actor = s->actor;
-	rc = object_put(now, &m, &minted, &out->dot);
-	if (rc == DYN_ECORRUPT) {
-		/* The context or the copy knows events of ours that this copy
-		 * does not hold: it lost them.  Never mint under that actor
-		 * again (DESIGN 7). */
-		store_renew(s);
-		m.actor = s->actor;
-		rc = object_put(now, &m, &minted, &out->dot);
+	base = now;
+	if (known.len > 0) {
+		rc = object_merge(now, known, &both);
+		if (rc < 0)
+			return rc;
+		base = both != NULL ? buf_slice(both) : rc == OBJECT_RIGHT ? known : now;
 	}
+	m.time = hlc_next(&s->hlc, wall_ms);
+	rc = put_event(s, at, base, &m, &minted, &out->dot);
+	buf_unref(both);
 	if (rc != 0)
 		return rc;
 	if (slice_equal(buf_slice(minted), now)) {
@@ -438,9 +496,41 @@ store_mint(struct store *s, struct dyn_slice name, const struct mint *asked,
 			return 0;
 		}
 		buf_unref(minted);
-		return unchanged(s, e, name, now, d, out);
+		return unchanged(s, e, at, now, d, out);
 	}
-	return changed(s, e, name, now, minted, d, out);
+	return changed(s, e, at, now, minted, d, out);
+}
+
+int
+store_drop(struct store *s, struct place at, const struct digest *digest, uint64_t *number)
+{
+	struct digest is;
+	struct dyn_slice now;
+	struct entry *e;
+	struct buf *none;
+	int rc;
+
+	*number = 0;
+	rc = look(s, at, &e, &now);
+	if (rc != 0)
+		return rc;
+	row_digest(at.id, now, &is);
+	if (now.len == 0 || digest_compare(&is, digest) != 0)
+		return 0;
+	none = buf_new(0);
+	if (none == NULL)
+		return DYN_ENOMEM;
+	rc = change(s, e, at, now, none, number);
+	buf_unref(none);
+	if (rc != 0)
+		return rc;
+	require(s, DYN_DURABLE_OS);
+	if (s->standin_used) {
+		/* It may have held what the stand-in's actor did. */
+		s->standin.incarnation++;
+		s->standin_used = false;
+	}
+	return 0;
 }
 
 struct batch *
@@ -462,7 +552,8 @@ static void
 settle(struct store *s, const struct batch *b)
 {
 	for (size_t i = 0; i < b->count; i++) {
-		struct entry *e = find(s, b->rows[i].id);
+		struct place at = { b->rows[i].space, b->rows[i].id };
+		struct entry *e = find(s, at);
 
 		if (e != NULL && e->number == b->number)
 			entry_free(s, e);
@@ -503,4 +594,6 @@ void
 store_renew(struct store *s)
 {
 	s->actor.incarnation++;
+	s->standin.incarnation++;
+	s->standin_used = false;
 }

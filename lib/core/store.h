@@ -2,8 +2,13 @@
  * The copies one worker keeps: reading, minting and merging over an engine
  * whose commits take time.
  *
- * Structure: an OVERLAY (name -> newest object) of all that was changed and is
- * not committed yet, over the engine.  Invariants:
+ * Two spaces of rows hold objects: DATA by name, this node's own copies, and
+ * HINT by owner ‖ name, what it keeps for an owner that was down (paper 4.6).
+ * They are treated alike; struct place says which row is meant.
+ *
+ * Structure: an OVERLAY (place -> newest object) of all that was changed and is
+ * not committed yet, over the engine; an empty object there is a row removed.
+ * Invariants:
  *   - what store_get returns is the newest object, committed or not, so two
  *     events on one key can never be minted from the same state;
  *   - an overlay entry lives until the batch that holds its newest object is
@@ -22,8 +27,11 @@
  * from elsewhere if a reader was given it meanwhile, or if a later version, sent
  * to others, was built on it: then it is not known to be lost (`exposed`).
  *
- * The actor: (node, incarnation).  The host gives an incarnation that no
- * earlier or cloned copy has used; renewals count up in its low 16 bits.
+ * The actors: (node, incarnation).  The host gives incarnations that no
+ * earlier or cloned copy has used; renewals count up in their low 16 bits.
+ * What is minted as a stand-in has an actor of its own, because hints go when
+ * they were delivered: with them goes what that actor did, so it is renewed
+ * (DESIGN 7).  The actor of the owner's copies is not touched by that.
  */
 #ifndef DYN_STORE_H
 #define DYN_STORE_H
@@ -32,6 +40,7 @@
 #include "base/map.h"
 #include "core/rows.h"
 #include "model/hlc.h"
+#include "model/key.h"
 #include "model/object.h"
 
 struct batch {
@@ -49,9 +58,30 @@ void batch_free(struct batch *);
  * out.  NULL if none is left. */
 struct changes *batch_changes(struct batch *);
 
+#define HINT_ID_MAX (16 + KEY_NAME_MAX)
+
+/* Which row.  name: from its hash on, whatever comes before it in the id. */
+struct place {
+	enum dyn_space space;
+	struct dyn_slice id;
+};
+
+static inline struct place
+place_of_copy(struct dyn_slice name)
+{
+	return (struct place){ DYN_SPACE_DATA, name };
+}
+
+/* space: where the id is made; it lives as long as the place. */
+struct place place_of_hint(const struct dyn_id *owner, struct dyn_slice name,
+    unsigned char space[HINT_ID_MAX]);
+/* Take the id of a hint apart; false if it is none. */
+bool hint_split(struct dyn_slice id, struct dyn_id *owner, struct dyn_slice *name);
+
 struct store {
 	struct dyn_engine *engine;
-	struct actor actor;
+	struct actor actor, standin;
+	bool standin_used;  /* it has minted since it was renewed */
 	struct hlc hlc;
 	uint64_t skew_max_ms;
 	struct map overlay;
@@ -68,11 +98,12 @@ struct store {
 	uint64_t skewed;    /* equal dots with unequal bytes: an alarm */
 };
 
-int store_init(struct store *, struct dyn_engine *, struct actor, uint64_t skew_max_ms) DYN_CHECK;
+int store_init(struct store *, struct dyn_engine *, struct actor, struct actor standin,
+    uint64_t skew_max_ms) DYN_CHECK;
 void store_fini(struct store *);
 
-/* The newest object of a name; *out NULL if there is none. */
-int store_get(struct store *, struct dyn_slice name, struct buf **out) DYN_CHECK;
+/* The newest object of a row; *out NULL if there is none. */
+int store_get(struct store *, struct place, struct buf **out) DYN_CHECK;
 
 /* What a change waits for. */
 struct stored {
@@ -84,15 +115,19 @@ struct stored {
 
 /* Merge an object somebody sent.  DYN_EPROTO (malformed), DYN_ECLOCK (last
  * write wins: too far ahead), DYN_ENOMEM, engine errors. */
-int store_merge(struct store *, struct dyn_slice name, struct dyn_slice object,
-    enum dyn_durability, uint64_t wall_ms, struct stored *out) DYN_CHECK;
+int store_merge(struct store *, struct place, struct dyn_slice object, enum dyn_durability,
+    uint64_t wall_ms, struct stored *out) DYN_CHECK;
 /* The same for what the ring holds already, to disk.  A stamp too far ahead is
  * no reason to refuse it: that would hold up the change of owners. */
 int store_take_in(struct store *, struct dyn_slice name, struct dyn_slice object,
     uint64_t wall_ms, struct stored *out) DYN_CHECK;
-/* Make a new event (actor and time are filled in here). */
-int store_mint(struct store *, struct dyn_slice name, const struct mint *,
+/* Make a new event (actor and time are filled in here).  known: what is known
+ * of the key besides that row (a stand-in's other hints), or empty. */
+int store_mint(struct store *, struct place, struct dyn_slice known, const struct mint *,
     enum dyn_durability, uint64_t wall_ms, struct stored *out) DYN_CHECK;
+/* Remove a row if its newest object still has this digest; number 0: it has
+ * not, and stays. */
+int store_drop(struct store *, struct place, const struct digest *, uint64_t *number) DYN_CHECK;
 /* The open batch, now the caller's, or NULL if it is empty. */
 struct batch *store_take(struct store *);
 /* A batch was applied (0) or not (error); frees it.  After an error the batches
@@ -100,7 +135,7 @@ struct batch *store_take(struct store *);
 void store_committed(struct store *, struct batch *, int rc);
 /* Has this number been committed: 1, failed: -1, not yet: 0. */
 int store_state(const struct store *, uint64_t number);
-/* Mint under a new actor from now on. */
+/* Mint under new actors from now on. */
 void store_renew(struct store *);
 
 #endif

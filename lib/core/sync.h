@@ -7,10 +7,12 @@
  * every event to the machine it is for:
  *
  *	pull.c    a newcomer gets its share, an owner hands it out (paper 4.9)
+ *	hint.c    what is kept for others gets to them (paper 4.6)
  */
 #ifndef DYN_SYNC_H
 #define DYN_SYNC_H
 
+#include "core/hint.h"
 #include "core/pull.h"
 #include "core/rows.h"
 
@@ -20,11 +22,12 @@ struct sync_options {
 	unsigned w;                /* the usual W */
 	unsigned workers;          /* of this node: partition p is p mod workers */
 	uint64_t seed;
+	uint64_t hint_bytes_max, hint_age_max_ms;
 };
 
 struct sync;
 
-int sync_new(struct sync **out, const struct sync_options *) DYN_CHECK;
+int sync_new(struct sync **out, const struct sync_options *, struct moment) DYN_CHECK;
 void sync_free(struct sync *);
 /* The view changed.  The caller must then fence every worker by it and call
  * sync_fenced. */
@@ -38,10 +41,14 @@ int sync_frame(struct sync *, const struct dyn_id *from, uint64_t conn, const st
 void sync_stored(struct sync *, struct rows *, int rc, struct moment, struct outbox *);
 /* A worker committed changes.  Takes them over. */
 void sync_changed(struct sync *, struct changes *, struct moment, struct outbox *);
+/* What a member said it keeps for others (FX_LEDGER of core/member.h). */
+void sync_ledger(struct sync *, const struct dyn_id *from, struct dyn_slice ledger,
+    struct moment, struct outbox *);
 /* The connection to this member is gone, or a frame to it could not be sent. */
 void sync_lost(struct sync *, const struct dyn_id *, struct moment, struct outbox *);
 uint64_t sync_wake(const struct sync *);
 void sync_tick(struct sync *, struct moment, struct outbox *);
 unsigned sync_pending(const struct sync *); /* partitions not complete yet */
+void sync_hints(const struct sync *, struct hint_figures *);
 
 #endif

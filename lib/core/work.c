@@ -35,7 +35,8 @@ work_new(struct work **out, const struct work_options *options)
 	    timers_init(&w->timers) != 0)
 		goto fail;
 	if (!options->client) {
-		rc = store_init(&w->store, options->engine, options->actor, options->skew_max_ms);
+		rc = store_init(&w->store, options->engine, options->actor, options->standin,
+		    options->skew_max_ms);
 		if (rc != 0)
 			goto fail;
 		w->stores = true;
@@ -254,15 +255,6 @@ group_limit(struct group *g, unsigned n)
 	g->count = MIN(g->count, n);
 }
 
-bool
-group_has(const struct view *v, const struct group *g, const struct dyn_id *id)
-{
-	for (unsigned i = 0; i < g->count; i++)
-		if (id_equal(&v->records[g->member[i]].id, id))
-			return true;
-	return false;
-}
-
 /* ------------------------------------------------------------- requests */
 
 static size_t
@@ -425,7 +417,7 @@ work_op(struct work *w, struct op *op, struct moment m, struct outbox *out)
 		park_start(w, op, m, out);
 	else if (op->kind == OP_GET)
 		read_start(w, op, m, out);
-	else if (coordinates(w, op))
+	else if (coordinates(w, op) || (op->standin && w->stores))
 		write_start(w, op, m, out);
 	else if (op->conn == 0)
 		ask_start(w, op, m, out);
@@ -707,6 +699,38 @@ work_rows(struct work *w, struct dyn_slice rows, void *token, struct moment m,
 			return;
 	}
 	wake(w, &waiter, rc, m, out);
+}
+
+void
+work_drop(struct work *w, struct dyn_slice hints, void *token, struct moment m,
+    struct outbox *out)
+{
+	struct waiter waiter = { .kind = WAIT_ROWS, .token = token };
+	struct rd r = rd_from(hints);
+	int rc = 0;
+
+	while (rd_left(&r) > 0 && rc == 0) {
+		struct place at = { DYN_SPACE_HINT, rd_slice(&r, HINT_ID_MAX) };
+		struct digest digest;
+		uint64_t number;
+
+		rd_copy(&r, digest.b, sizeof(digest.b));
+		DYN_ASSERT(!r.bad);
+		rc = store_drop(&w->store, at, &digest, &number);
+		waiter.number = MAX(waiter.number, number);
+	}
+	if (rc == 0 && store_state(&w->store, waiter.number) == 0) {
+		rc = wait_for(w, &waiter);
+		if (rc == 0)
+			return;
+	}
+	wake(w, &waiter, rc, m, out);
+}
+
+void
+work_hints_full(struct work *w, bool full)
+{
+	w->hints_full = full;
 }
 
 /* ----------------------------------------------------------------- time */

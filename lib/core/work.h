@@ -7,6 +7,7 @@
  *
  *	read.c    get: ask the owners, wait for R, answer, repair
  *	write.c   put, delete at an owner: mint, send, wait for W, answer
+ *	standin.c who takes the place of an owner that is down
  *	ask.c     put, delete elsewhere: have an owner coordinate
  *	park.c    a call that comes before there are enough owners
  *	replica.c the other end: PUT, GET, ASK of coordinators
@@ -39,6 +40,7 @@ struct op {
 	uint8_t n, r, w, zone_w;
 	enum dyn_durability durability;
 	unsigned flags;         /* DYN_STRICT, DYN_OVERWRITE, DYN_HERE */
+	bool standin;           /* no owner could be reached: coordinate without */
 	uint32_t timeout_ms;
 	uint64_t expiry_ms;     /* of the version, relative; 0 = never */
 	/* Outcome. */
@@ -61,7 +63,7 @@ struct work_options {
 	struct dyn_id self;
 	bool client;              /* stores nothing */
 	struct dyn_engine *engine; /* borrowed; NULL for a client */
-	struct actor actor;
+	struct actor actor, standin; /* see core/store.h */
 	unsigned index, workers;  /* this worker, of so many */
 	unsigned siblings_max;
 	uint64_t skew_max_ms;
@@ -72,7 +74,7 @@ struct work_options {
 struct work_stats {
 	uint64_t gets, puts, deletes, failed, unknown, refused;
 	uint64_t coordinated, forwarded, moved, repairs, replica_gets, replica_puts;
-	uint64_t pulled_rows;
+	uint64_t pulled_rows, hinted;
 	struct histogram get_us, put_us;
 };
 
@@ -114,6 +116,13 @@ void work_fence(struct work *, struct view *, void *token, struct moment, struct
  * token when durable. */
 void work_rows(struct work *, struct dyn_slice rows, void *token, struct moment,
     struct outbox *);
+/* Forget hints that were delivered: (slice id, 16 bytes of the row's digest)*;
+ * what has changed since stays.  FX_STORED likewise. */
+void work_drop(struct work *, struct dyn_slice hints, void *token, struct moment,
+    struct outbox *);
+/* There is no room for more hints (they are refused with DYN_EFULL), or there is
+ * again. */
+void work_hints_full(struct work *, bool full);
 
 const struct work_stats *work_stats(const struct work *);
 uint64_t work_bytes(const struct work *);  /* held now, against bytes_max */

@@ -16,6 +16,11 @@
  * Sending does not wait for this node's own commit: if the node dies before
  * it, its next life has another incarnation, so the dot cannot be made twice.
  *
+ * For an owner that is down, or cannot store, a stand-in gets the object with
+ * the owner's name on it (paper 4.6): its copy counts towards W like any other,
+ * but not under DYN_STRICT.  A node that owns nothing of the key does all of
+ * this when no owner can be reached; its own copy then is such a hint.
+ *
  * While owners change, W must be met in the old list and in the new one
  * (DESIGN 6); a refusal with DYN_EMOVED brings a newer view, and with it the
  * groups it asks for.
@@ -116,9 +121,9 @@ check(struct work *w, struct write *wr, struct moment m, struct outbox *out)
 		answer_op(w, wr, failure(wr), m, out);
 }
 
-/* Send the object to every owner that has not been asked yet. */
+/* The frame for an owner, or for who stands in for one. */
 static int
-send_all(struct work *w, struct write *wr, struct outbox *out)
+encode(struct work *w, const struct write *wr, const struct ballot *b, struct buf **frame)
 {
 	struct frame head = work_head(w, wr->r.number);
 	union msg msg = { .put = {
@@ -126,26 +131,52 @@ send_all(struct work *w, struct write *wr, struct outbox *out)
 		.name = buf_slice(wr->r.op->name),
 		.object = buf_slice(wr->object),
 	} };
-	struct buf *frame;
-	int rc = msg_encode(&frame, &head, MSG_PUT, &msg);
 
-	if (rc != 0)
-		return rc;
-	for (unsigned i = 0; i < wr->q.count; i++) {
+	if (b->standin)
+		msg.put.owner = b->owner;
+	return msg_encode(frame, &head, MSG_PUT, &msg);
+}
+
+/* Send the object to everybody who has not been asked yet; all owners are sent
+ * the same bytes. */
+static int
+send_all(struct work *w, struct write *wr, struct outbox *out)
+{
+	struct buf *same = NULL;
+	int rc = 0;
+
+	for (unsigned i = 0; i < wr->q.count && rc == 0; i++) {
 		struct ballot *b = &wr->q.ballot[i];
+		struct buf *frame = NULL;
 
 		if (b->vote != VOTE_IDLE || id_equal(&b->node, &w->o.self))
 			continue;
 		if (peer_is_down(&wr->r, w, &b->node)) {
 			b->vote = VOTE_NO;
+			(void)standin_add(w, &wr->r, &wr->q, b);
 			continue;
 		}
+		if (b->standin || same == NULL)
+			rc = encode(w, wr, b, &frame);
+		if (!b->standin && frame != NULL)
+			same = frame;
+		if (rc != 0)
+			break;
 		b->vote = VOTE_WAITING;
 		b->round = wr->round;
-		work_send(wr->r.view, &b->node, wr->r.partition, buf_ref(frame), out);
+		work_send(wr->r.view, &b->node, wr->r.partition,
+		    b->standin ? frame : buf_ref(same), out);
 	}
-	buf_unref(frame);
-	return 0;
+	buf_unref(same);
+	return rc;
+}
+
+/* The copy that was to lie there lies nowhere: find it another place. */
+static void
+replace(struct work *w, struct write *wr, const struct ballot *failed, struct outbox *out)
+{
+	if (standin_add(w, &wr->r, &wr->q, failed) != NULL)
+		(void)send_all(w, wr, out); /* without memory: one place less */
 }
 
 /* When the version expires, 0 = never.  The largest there is means never too. */
@@ -169,6 +200,15 @@ seen_until(const struct work *w, const struct op *op, struct moment m, uint64_t 
 	return ahead && op->lww ? DYN_ECLOCK : 0;
 }
 
+/* Where this node's own copy lies: among its copies if it is an owner. */
+static struct place
+own_place(struct work *w, struct write *wr, struct dyn_slice name, unsigned char id[HINT_ID_MAX])
+{
+	const struct ballot *b = quorum_find(&wr->q, &w->o.self);
+
+	return b->standin ? place_of_hint(&b->owner, name, id) : place_of_copy(name);
+}
+
 /* Make the version.  *number: the batch to wait for, 0 = nothing. */
 static int
 mint(struct work *w, struct write *wr, const struct op *op, struct moment m, uint64_t *number)
@@ -183,13 +223,21 @@ mint(struct work *w, struct write *wr, const struct op *op, struct moment m, uin
 		.overwrite = (op->flags & DYN_OVERWRITE) != 0,
 		.made_time = &wr->time,
 	};
+	unsigned char id[HINT_ID_MAX];
+	struct place at = own_place(w, wr, buf_slice(op->name), id);
+	struct buf *known = NULL;
 	struct stored s;
 	int rc;
 
 	rc = seen_until(w, op, m, &mint.after);
+	/* A new event includes all earlier ones of its actor on the key, also
+	 * those that lie in hints for other owners (DESIGN 7). */
+	if (rc == 0 && at.space == DYN_SPACE_HINT)
+		rc = standin_known(w, wr->r.view, buf_slice(op->name), &known);
 	if (rc != 0)
 		return rc;
-	rc = store_mint(&w->store, buf_slice(op->name), &mint, op->durability, m.wall_ms, &s);
+	rc = store_mint(&w->store, at, buf_slice(known), &mint, op->durability, m.wall_ms, &s);
+	buf_unref(known);
 	if (rc != 0)
 		return rc;
 	wr->object = s.object;
@@ -198,17 +246,25 @@ mint(struct work *w, struct write *wr, const struct op *op, struct moment m, uin
 	return 0;
 }
 
-/* Too few owners within reach: say so before anything is applied. */
-static bool
-hopeless(struct work *w, struct write *wr)
+/* Who is to get it: owners, and stand-ins for those that are down.  This node,
+ * if it owns nothing of the key, for the first of them. */
+static void
+enlist(struct work *w, struct write *wr)
 {
-	struct quorum q = wr->q;
+	for (unsigned i = 0; i < wr->q.count; i++)
+		if (!id_equal(&wr->q.ballot[i].node, &w->o.self) &&
+		    peer_is_down(&wr->r, w, &wr->q.ballot[i].node))
+			wr->q.ballot[i].vote = VOTE_NO;
+	if (quorum_find(&wr->q, &w->o.self) == NULL) {
+		const struct record *self = view_find(wr->r.view, &w->o.self);
+		const struct ballot *owner = &wr->q.ballot[0];
 
-	for (unsigned i = 0; i < q.count; i++)
-		if (!id_equal(&q.ballot[i].node, &w->o.self) &&
-		    peer_is_down(&wr->r, w, &q.ballot[i].node))
-			q.ballot[i].vote = VOTE_NO;
-	return !quorum_possible(&q, true);
+		for (unsigned i = 0; i < wr->q.count && owner->vote != VOTE_NO; i++)
+			owner = &wr->q.ballot[i];
+		(void)quorum_stand_in(&wr->q, wr->r.view,
+		    (uint16_t)(self - wr->r.view->records), owner);
+	}
+	standin_add_all(w, &wr->r, &wr->q);
 }
 
 /* This node's own copy: its vote comes with the commit. */
@@ -237,7 +293,10 @@ begin(struct work *w, struct write *wr, struct op *op, struct moment m, struct o
 	int rc;
 
 	quorum_init(&wr->q, wr->r.view, g, writers(&wr->r, wr->n, g), op->w, op->zone_w);
-	if (hopeless(w, wr))
+	wr->q.strict = (op->flags & DYN_STRICT) != 0;
+	enlist(w, wr);
+	/* Too few within reach: say so before anything is applied. */
+	if (!quorum_possible(&wr->q, true))
 		return DYN_EQUORUM;
 	rc = mint(w, wr, op, m, &number);
 	if (rc != 0)
@@ -264,6 +323,12 @@ write_start(struct work *w, struct op *op, struct moment m, struct outbox *out)
 		op_done(w, op, DYN_ENOMEM, m, out);
 		return;
 	}
+	if (!coordinates(w, op) && view_find(w->view, &w->o.self) == NULL) {
+		/* Not a member of the ring it knows: nobody's stand-in. */
+		mem_free(wr);
+		op_done(w, op, DYN_EQUORUM, m, out);
+		return;
+	}
 	wr->r.kind = REQUEST_WRITE;
 	wr->n = op->n;
 	wr->durability = op->durability;
@@ -281,6 +346,14 @@ write_start(struct work *w, struct op *op, struct moment m, struct outbox *out)
 }
 
 /* ----------------------------------------------------------------- events */
+
+/* Would another node's storage do better?  (Not if the object is refused.) */
+static bool
+is_its_own_trouble(int rc)
+{
+	return rc == DYN_EFULL || rc == DYN_EIO || rc == DYN_ECORRUPT || rc == DYN_EREADONLY ||
+	    rc == DYN_EBUSY || rc == DYN_ENOMEM;
+}
 
 void
 write_answer(struct work *w, struct request *r, const struct dyn_id *from,
@@ -306,6 +379,8 @@ write_answer(struct work *w, struct request *r, const struct dyn_id *from,
 	b->vote = (uint8_t)vote_of(rc);
 	if (rc == 0)
 		peer_answered(r, w, from, m);
+	else if (is_its_own_trouble(rc))
+		replace(w, wr, b, out);
 	check(w, wr, m, out);
 }
 
@@ -320,6 +395,8 @@ write_stored(struct work *w, struct request *r, int rc, struct moment m, struct 
 	b->rc = rc;
 	b->vote = (uint8_t)vote_of(rc);
 	b->on_disk = rc == 0 && wr->durability == DYN_DURABLE_DISK;
+	if (is_its_own_trouble(rc))
+		replace(w, wr, b, out);
 	check(w, wr, m, out);
 }
 
@@ -332,6 +409,7 @@ write_lost(struct work *w, struct request *r, const struct dyn_id *id, bool sure
 	if (b == NULL || b->vote != VOTE_WAITING)
 		return;
 	b->vote = sure ? VOTE_NO : VOTE_LOST;
+	replace(w, write_of(r), b, out);
 	check(w, write_of(r), m, out);
 }
 

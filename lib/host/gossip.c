@@ -234,6 +234,12 @@ carry_out(struct gossip *g, struct effect *e)
 		save_view(g, e->view);
 		host_publish(g->host, e->view);
 		break;
+	case FX_LEDGER:
+		if (g->host->syncer != NULL) {
+			syncer_ledger(g->host->syncer, &e->to, e->frame);
+			e->frame = NULL;
+		}
+		break;
 	case FX_LOG:
 		host_log(g->host, (enum dyn_log_level)e->rc, "%.*s", (int)e->frame->len,
 		    (const char *)e->frame->data);
@@ -296,6 +302,7 @@ struct gossip_letter {
 	struct gossip *gossip;
 	struct dyn_id id;
 	struct view *view;
+	struct buf *ledger;
 };
 
 static void
@@ -347,6 +354,30 @@ gossip_synced(struct gossip *g, struct view *v)
 	p->letter.run = synced_came;
 	p->gossip = g;
 	p->view = view_ref(v);
+	loop_post(&g->loop, &p->letter);
+}
+
+static void
+ledger_came(struct letter *l)
+{
+	struct gossip_letter *p = CONTAINER_OF(l, struct gossip_letter, letter);
+
+	member_ledger(p->gossip->member, p->ledger);
+	mem_free(p);
+}
+
+void
+gossip_ledger(struct gossip *g, struct buf *ledger)
+{
+	struct gossip_letter *p = mem_zalloc(sizeof(*p));
+
+	if (p == NULL) {
+		buf_unref(ledger);
+		return; /* the next change tells it */
+	}
+	p->letter.run = ledger_came;
+	p->gossip = g;
+	p->ledger = ledger;
 	loop_post(&g->loop, &p->letter);
 }
 

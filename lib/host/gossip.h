@@ -23,5 +23,7 @@ struct loop *gossip_loop(struct gossip *);
 /* Any thread. */
 void gossip_poke(struct gossip *, const struct dyn_id *);
 void gossip_synced(struct gossip *, struct view *);
+/* What this node keeps for whom; takes the buf over. */
+void gossip_ledger(struct gossip *, struct buf *);
 
 #endif

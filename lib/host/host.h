@@ -7,6 +7,7 @@
 #ifndef DYN_HOST_H
 #define DYN_HOST_H
 
+#include "core/hint.h"
 #include "core/work.h"
 #include "host/conn.h"
 
@@ -28,7 +29,8 @@ struct host {
 	dyn_log *log;
 	void *log_arg;
 	struct dyn_engine *engine;       /* NULL for a client */
-	struct actor actor;
+	struct actor actor, standin;
+	uint64_t hint_bytes_max, hint_age_max_ms;
 	unsigned workers_count, siblings_max, w;
 	uint64_t skew_max_ms, memory_max;
 	uint64_t started;                /* ns */
@@ -50,6 +52,7 @@ struct host {
 	struct dyn_error failure; /* code != 0: the node cannot go on */
 	int storage_error;       /* the last one */
 	unsigned pending;        /* partitions still to be pulled */
+	struct hint_figures hints;
 	uint64_t gossip_rounds, gossip_bytes;
 };
 

@@ -9,7 +9,8 @@
 	B(ring_id.bytes) B(node.bytes) N(epoch) B(digest) N(n) N(partitions)   \
 	N(members) N(reachable) N(agreed) N(owned) N(pending)                  \
 	N(under_replicated) N(moving) N(keys) N(bytes) N(unwritten_bytes)      \
-	N(memory_bytes) N(uptime_ms) N(storage_error)
+	N(memory_bytes) N(uptime_ms) N(storage_error) N(hints) N(hint_bytes)   \
+	N(hint_age_ms) N(hints_waiting) N(hints_dirty) N(safe_to_stop)
 
 #define LATENCY_FIELDS(N, l)                                                   \
 	N(l.count) N(l.mean_us) N(l.p50_us) N(l.p90_us) N(l.p99_us)            \
@@ -23,7 +24,7 @@
 	N(frames_out) N(bytes_in) N(bytes_out) N(protocol_errors)              \
 	N(gossip_rounds) N(gossip_bytes)                                       \
 	LATENCY_FIELDS(N, get_latency) LATENCY_FIELDS(N, put_latency)          \
-	LATENCY_FIELDS(N, commit_latency)
+	LATENCY_FIELDS(N, commit_latency) N(hinted) N(hints_delivered)
 
 #define WRITE_B(f) wr_bytes(w, s->f, 16);
 #define WRITE_N(f) wr_var(w, (uint64_t)(s->f));
@@ -95,6 +96,15 @@ status_from_view(struct host *h, const struct view *v, struct dyn_status *s)
 	}
 }
 
+/* Would the ring miss nothing but one of its n copies? */
+static bool
+is_safe_to_stop(const struct host *h, const struct dyn_status *s)
+{
+	return h->role == DYN_PEER && s->members > 0 && s->reachable == s->members &&
+	    s->moving == 0 && s->pending == 0 && s->under_replicated == 0 && s->hints == 0 &&
+	    s->hints_waiting == 0 && s->unwritten_bytes == 0 && s->n > 1;
+}
+
 void
 host_status(struct host *h, struct dyn_status *s)
 {
@@ -122,7 +132,14 @@ host_status(struct host *h, struct dyn_status *s)
 	pthread_mutex_lock(&h->lock);
 	s->pending = h->pending;
 	s->storage_error = h->storage_error;
+	s->hints = h->hints.hints;
+	s->hint_bytes = h->hints.bytes;
+	if (h->hints.since_ms != 0)
+		s->hint_age_ms = MAX(clock_wall_ms(), h->hints.since_ms) - h->hints.since_ms;
+	s->hints_waiting = h->hints.waiting;
+	s->hints_dirty = h->hints.dirty;
 	pthread_mutex_unlock(&h->lock);
+	s->safe_to_stop = is_safe_to_stop(h, s);
 }
 
 static void
@@ -141,6 +158,7 @@ add_work(struct dyn_stats *s, const struct work_stats *w)
 	s->replica_gets += w->replica_gets;
 	s->replica_puts += w->replica_puts;
 	s->pulled_rows += w->pulled_rows;
+	s->hinted += w->hinted;
 }
 
 static void
@@ -180,6 +198,7 @@ host_stats(struct host *h, struct dyn_stats *s)
 	pthread_mutex_lock(&h->lock);
 	s->gossip_rounds = h->gossip_rounds;
 	s->gossip_bytes = h->gossip_bytes;
+	s->hints_delivered = h->hints.delivered;
 	pthread_mutex_unlock(&h->lock);
 }
 

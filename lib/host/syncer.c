@@ -4,6 +4,7 @@
 #include <semaphore.h>
 
 #include "host/gossip.h"
+#include "host/storage.h"
 #include "host/worker.h"
 
 #define FENCE_RETRY (100 * NS_PER_MS)
@@ -33,7 +34,9 @@ int
 syncer_new(struct syncer **out, struct host *host, uint64_t seed)
 {
 	struct sync_options o = { .self = host->self, .engine = host->engine, .w = host->w,
-		.workers = host->workers_count, .seed = seed };
+		.workers = host->workers_count, .seed = seed,
+		.hint_bytes_max = host->hint_bytes_max,
+		.hint_age_max_ms = host->hint_age_max_ms };
 	struct syncer *s = mem_zalloc(sizeof(*s));
 	int rc;
 
@@ -52,7 +55,8 @@ syncer_new(struct syncer **out, struct host *host, uint64_t seed)
 	rc = links_init(&s->links, host, &s->loop, PURPOSE_SYNC, false, &link_events, s);
 	if (rc != 0)
 		goto fail_links;
-	rc = sync_new(&s->sync, &o);
+	s->loop.now = clock_now();
+	rc = sync_new(&s->sync, &o, host_moment(&s->loop));
 	if (rc != 0)
 		goto fail_sync;
 	sem_init(&s->closed, 0, 0);
@@ -168,6 +172,18 @@ carry_out(struct syncer *s, struct effect *e)
 	case FX_POKE:
 		gossip_poke(s->host->gossip, &e->to);
 		break;
+	case FX_LEDGER:
+		gossip_ledger(s->host->gossip, e->frame);
+		e->frame = NULL;
+		break;
+	case FX_META:
+		storage_meta(s->host->storage, e->address, e->frame);
+		e->frame = NULL;
+		break;
+	case FX_HINTS_FULL:
+		for (unsigned i = 0; i < s->host->workers_count; i++)
+			worker_hints_full(s->host->workers[i], e->rc != 0);
+		break;
 	case FX_LOG:
 		host_log(s->host, (enum dyn_log_level)e->rc, "%.*s", (int)e->frame->len,
 		    (const char *)e->frame->data);
@@ -200,6 +216,7 @@ turn(void *arg)
 	s->out.count = 0;
 	pthread_mutex_lock(&s->host->lock);
 	s->host->pending = sync_pending(s->sync);
+	sync_hints(s->sync, &s->host->hints);
 	pthread_mutex_unlock(&s->host->lock);
 	if (!s->closing)
 		wake = MIN(sync_wake(s->sync), s->fence_again);
@@ -218,6 +235,8 @@ struct sync_letter {
 	struct view *view;
 	struct rows *rows;
 	struct changes *changes;
+	struct dyn_id from;
+	struct buf *ledger;
 	unsigned worker;
 	int rc;
 };
@@ -339,6 +358,31 @@ syncer_changed(struct syncer *s, struct changes *changes)
 	/* A change that is not told would make the trees lie for good. */
 	DYN_ASSERT(l != NULL);
 	l->changes = changes;
+	loop_post(&s->loop, &l->letter);
+}
+
+static void
+ledger_came(struct letter *l)
+{
+	struct sync_letter *c = CONTAINER_OF(l, struct sync_letter, letter);
+	struct syncer *s = c->syncer;
+
+	sync_ledger(s->sync, &c->from, buf_slice(c->ledger), host_moment(&s->loop), &s->out);
+	buf_unref(c->ledger);
+	mem_free(c);
+}
+
+void
+syncer_ledger(struct syncer *s, const struct dyn_id *from, struct buf *ledger)
+{
+	struct sync_letter *l = sync_letter(s, ledger_came);
+
+	if (l == NULL) {
+		buf_unref(ledger);
+		return; /* it is told again */
+	}
+	l->from = *from;
+	l->ledger = ledger;
 	loop_post(&s->loop, &l->letter);
 }
 

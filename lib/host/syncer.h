@@ -22,5 +22,7 @@ void syncer_view(struct syncer *, struct view *);
 void syncer_fenced(struct syncer *, unsigned worker, struct view *, int rc);
 void syncer_stored(struct syncer *, struct rows *, int rc);
 void syncer_changed(struct syncer *, struct changes *);
+/* What a member said it keeps for whom; takes the buf over. */
+void syncer_ledger(struct syncer *, const struct dyn_id *, struct buf *);
 
 #endif

@@ -54,6 +54,7 @@ worker_new(struct worker **out, struct host *host, unsigned index, uint64_t seed
 		.client = host->role == DYN_CLIENT,
 		.engine = host->engine,
 		.actor = host->actor,
+		.standin = host->standin,
 		.index = index,
 		.workers = host->workers_count,
 		.siblings_max = host->siblings_max,
@@ -322,6 +323,9 @@ carry_out(struct worker *w, struct effect *e)
 	case FX_FAIL:
 	case FX_ROWS:
 	case FX_SYNCED:
+	case FX_LEDGER:
+	case FX_META:
+	case FX_HINTS_FULL:
 		DYN_ASSERT(false); /* not an effect of a worker */
 		break;
 	}
@@ -562,7 +566,12 @@ rows_came(struct letter *l)
 	struct worker *w = r->worker;
 
 	w->figures_old = true;
-	work_rows(w->work, buf_slice(r->rows->bytes), r->rows, host_moment(&w->loop), &w->out);
+	if (r->rows->of == ROWS_DROP)
+		work_drop(w->work, buf_slice(r->rows->bytes), r->rows, host_moment(&w->loop),
+		    &w->out);
+	else
+		work_rows(w->work, buf_slice(r->rows->bytes), r->rows, host_moment(&w->loop),
+		    &w->out);
 	mem_free(r);
 }
 
@@ -579,6 +588,34 @@ worker_rows(struct worker *w, struct rows *rows)
 	r->worker = w;
 	r->rows = rows;
 	loop_post(&w->loop, &r->letter);
+}
+
+struct full_letter {
+	struct letter letter;
+	struct worker *worker;
+	bool full;
+};
+
+static void
+full_came(struct letter *l)
+{
+	struct full_letter *f = CONTAINER_OF(l, struct full_letter, letter);
+
+	work_hints_full(f->worker->work, f->full);
+	mem_free(f);
+}
+
+void
+worker_hints_full(struct worker *w, bool full)
+{
+	struct full_letter *f = mem_zalloc(sizeof(*f));
+
+	if (f == NULL)
+		return; /* the limit is not sharp */
+	f->letter.run = full_came;
+	f->worker = w;
+	f->full = full;
+	loop_post(&w->loop, &f->letter);
 }
 
 static void

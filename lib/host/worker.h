@@ -30,6 +30,7 @@ void worker_view(struct worker *, struct view *);
 void worker_committed(struct worker *, struct batch *, int rc, struct letter *reuse);
 void worker_fence(struct worker *, struct view *);   /* answers syncer_fenced */
 void worker_rows(struct worker *, struct rows *); /* answers syncer_stored */
+void worker_hints_full(struct worker *, bool full); /* work_hints_full */
 bool worker_reachable(struct worker *, const struct dyn_id *);
 /* Counters as of at most 50 ms ago. */
 struct worker_figures {

@@ -46,12 +46,15 @@ enum purpose { PURPOSE_DATA = 1, PURPOSE_GOSSIP, PURPOSE_SYNC };
 	M(2, WELCOME, welcome,                                                 \
 	    F(u32, rc) F(u16, version) F(u16, workers) F(id, node)             \
 	    F(id, ring_id) F(u64, features) S(text, 255))                      \
-	/* store this object at your copy (merge) */                           \
+	/* store this object at your copy (merge); or, where an owner is named, \
+	 * keep it for that owner (a hint, paper 4.6) */                       \
 	M(10, PUT, put,                                                        \
-	    F(u8, durability) S(name, 2048) S(object, LIMIT_OBJECT))           \
+	    F(u8, durability) S(name, 2048) S(object, LIMIT_OBJECT)            \
+	    F(id, owner))                                                      \
 	M(11, PUT_ACK, put_ack, F(u32, rc) F(u8, on_disk))                     \
-	/* give me your copy; complete = 0: it may lack what others have */    \
-	M(12, GET, get, S(name, 2048))                                         \
+	/* give me your copy, and with hints = 1 what you keep for others;     \
+	 * complete = 0: it may lack what others have */                       \
+	M(12, GET, get, S(name, 2048) F(u8, hints))                            \
 	M(13, GET_ACK, get_ack,                                                \
 	    F(u32, rc) F(u8, complete) S(object, LIMIT_OBJECT))                \
 	/* coordinate this put or delete for me (paper 4.5) */                 \
@@ -59,7 +62,7 @@ enum purpose { PURPOSE_DATA = 1, PURPOSE_GOSSIP, PURPOSE_SYNC };
 	    F(u8, op) F(u8, durability) F(u8, n) F(u8, w) F(u8, zone_w)        \
 	    F(u8, lww) F(u8, has_context) F(u32, flags) F(u32, timeout_ms)     \
 	    F(u64, expiry_ms) S(name, 2048) S(context, LIMIT_CONTEXT)          \
-	    S(value, DYN_VALUE_LIMIT) F(u64, after))                           \
+	    S(value, DYN_VALUE_LIMIT) F(u64, after) F(u8, standin))            \
 	M(15, ASK_ACK, ask_ack,                                                \
 	    F(u32, rc) F(u16, owners) F(u16, standins) F(u16, machines)        \
 	    F(u16, zones) F(u16, on_disk) F(id, coordinator)                   \
@@ -69,9 +72,12 @@ enum purpose { PURPOSE_DATA = 1, PURPOSE_GOSSIP, PURPOSE_SYNC };
 	M(20, VIEW_ASK, view_ask, F(digest, digest))                           \
 	M(21, VIEW, view, F(digest, digest) S(view, 16 << 20))                 \
 	/* push-pull (paper 4.8.1): my digest, and my view where it helps */   \
-	M(22, GOSSIP, gossip, F(digest, digest) S(view, 16 << 20))             \
+	/* ledger = (id owner, var hints, var bytes)*: what I keep for whom */ \
+	M(22, GOSSIP, gossip,                                                  \
+	    F(digest, digest) S(view, 16 << 20) S(ledger, LIMIT_LEDGER))       \
 	M(23, GOSSIP_ACK, gossip_ack,                                          \
-	    F(u32, rc) F(digest, digest) S(view, 16 << 20))                    \
+	    F(u32, rc) F(digest, digest) S(view, 16 << 20)                     \
+	    S(ledger, LIMIT_LEDGER))                                           \
 	/* give me rows of a partition after a name, my table being the head's */ \
 	M(30, PULL, pull, F(u32, partition) F(u32, bytes_max) S(after, 2048))  \
 	/* rows = (slice name, slice object)*; done = 1: that was the last */  \
@@ -83,7 +89,13 @@ enum purpose { PURPOSE_DATA = 1, PURPOSE_GOSSIP, PURPOSE_SYNC };
 	M(42, PING, ping, F(u64, token))                                       \
 	M(43, PONG, pong, F(u64, token))                                       \
 	/* I am going down cleanly; do not wait for me */                      \
-	M(44, BYE, bye, F(u32, rc) S(text, 255))
+	M(44, BYE, bye, F(u32, rc) S(text, 255))                               \
+	/* merge what was kept for you; rows = (slice name, slice object)* */  \
+	M(50, HINT, hint, F(u32, partition) S(rows, LIMIT_OBJECT))             \
+	/* rc = 0: they are on disk, you may forget them */                    \
+	M(51, HINT_ACK, hint_ack, F(u32, rc))                                  \
+	/* send me what you keep for me */                                     \
+	M(52, HINTS, hints, F(u8, unused))
 
 enum msg_kind {
 #define M(number, KIND, name, fields) MSG_##KIND = number,

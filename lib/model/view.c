@@ -608,6 +608,15 @@ group_of(
 		out->member[i] = member[owners[i]];
 }
 
+bool
+group_has(const struct view *v, const struct group *g, const struct dyn_id *id)
+{
+	for (unsigned i = 0; i < g->count; i++)
+		if (memcmp(&v->records[g->member[i]].id, id, sizeof(*id)) == 0)
+			return true;
+	return false;
+}
+
 void
 view_readers(const struct view *v, unsigned partition, struct group *out)
 {

@@ -120,6 +120,7 @@ struct group {
 	uint16_t member[DYN_N_MAX];
 	unsigned count;
 };
+bool group_has(const struct view *, const struct group *, const struct dyn_id *);
 /* Who answers reads of a partition. */
 void view_readers(const struct view *, unsigned partition, struct group *out);
 /* Who must be asked to write: out[0] by base, and if they differ out[1] by

@@ -104,7 +104,7 @@ say_something(struct stranger *s)
 	static const enum msg_kind kinds[] = {MSG_HELLO, MSG_WELCOME, MSG_PUT,
 	    MSG_PUT_ACK, MSG_GET, MSG_GET_ACK, MSG_ASK, MSG_ASK_ACK, MSG_VIEW_ASK,
 	    MSG_VIEW, MSG_GOSSIP, MSG_GOSSIP_ACK, MSG_PULL, MSG_PULL_ACK, MSG_STATUS,
-	    MSG_STATUS_ACK, MSG_PING, MSG_PONG, MSG_BYE};
+	    MSG_STATUS_ACK, MSG_PING, MSG_PONG, MSG_BYE, MSG_HINT, MSG_HINT_ACK, MSG_HINTS};
 	struct frame head = {
 	    .request = some_number(s), .epoch = some_number(s), .table = some_number(s)};
 	enum msg_kind kind = kinds[(unsigned)rand_r(&s->seed) % ARRAY_LEN(kinds)];
@@ -113,11 +113,13 @@ say_something(struct stranger *s)
 	memset(&m, 0, sizeof(m));
 	switch (kind) {
 	case MSG_PUT:
-		m.put = (struct msg_put){
-		    (uint8_t)(rand_r(&s->seed) % 5), some_name(s), some_bytes(s)};
+		m.put = (struct msg_put){.durability = (uint8_t)(rand_r(&s->seed) % 5),
+		    .name = some_name(s), .object = some_bytes(s)};
+		m.put.owner.bytes[0] = (unsigned char)(rand_r(&s->seed) % 2);
 		break;
 	case MSG_GET:
 		m.get.name = some_name(s);
+		m.get.hints = (uint8_t)(rand_r(&s->seed) % 2);
 		break;
 	case MSG_ASK:
 		fill_ask(s, &m.ask);
@@ -130,6 +132,7 @@ say_something(struct stranger *s)
 		break;
 	case MSG_GOSSIP:
 		m.gossip.view = some_bytes(s);
+		m.gossip.ledger = some_bytes(s);
 		break;
 	case MSG_GOSSIP_ACK:
 		m.gossip_ack.view = some_bytes(s);
@@ -137,6 +140,9 @@ say_something(struct stranger *s)
 	case MSG_PULL:
 		m.pull = (struct msg_pull){
 		    (uint32_t)some_number(s), (uint32_t)some_number(s), some_name(s)};
+		break;
+	case MSG_HINT:
+		m.hint = (struct msg_hint){(uint32_t)some_number(s), some_bytes(s)};
 		break;
 	case MSG_PULL_ACK:
 		m.pull_ack.rows = some_bytes(s);

@@ -579,7 +579,7 @@ END_TEST
 /* ------------------------------------------------------------------ groups */
 
 static bool
-group_has(const struct group *g, size_t member)
+has_seat(const struct group *g, size_t member)
 {
 	for (unsigned i = 0; i < g->count; i++)
 		if (g->member[i] == member)
@@ -621,8 +621,8 @@ START_TEST(groups_follow_the_tables)
 			lists = view_writers(v, p, write);
 			both += lists == 2;
 			for (size_t m = 0; m < v->count; m++) {
-				bool in = group_has(&write[0], m) ||
-					  (lists == 2 && group_has(&write[1], m));
+				bool in = has_seat(&write[0], m) ||
+					  (lists == 2 && has_seat(&write[1], m));
 
 				ck_assert_int_eq(view_owns(v, p, &v->records[m].id), in);
 			}
