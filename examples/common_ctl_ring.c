@@ -301,6 +301,12 @@ json_node(struct json *j, const struct report *n)
 	json_number(j, "unwritten_bytes", n->status.unwritten_bytes);
 	json_number(j, "memory_bytes", n->status.memory_bytes);
 	json_number(j, "uptime_ms", n->status.uptime_ms);
+	json_number(j, "hints", n->status.hints);
+	json_number(j, "hint_bytes", n->status.hint_bytes);
+	json_number(j, "hint_age_ms", n->status.hint_age_ms);
+	json_number(j, "hints_waiting", n->status.hints_waiting);
+	json_number(j, "hints_dirty", n->status.hints_dirty);
+	json_number(j, "safe_to_stop", (uint64_t)n->status.safe_to_stop);
 	json_string(j, "storage_error",
 	    n->status.storage_error != 0 ? ctl_error_name(n->status.storage_error) : "");
 	json_stats(j, &n->stats);
@@ -389,6 +395,10 @@ node_row(struct table *t, const struct report *n)
 	latency_cell(t, &n->stats.put_latency);
 	if (n->status.storage_error != 0)
 		table_cell(t, "%s", dyn_strerror(n->status.storage_error));
+	else if (n->status.hints > 0)
+		table_cell(t, "keeps %" PRIu64 " hints", n->status.hints);
+	else if (n->status.hints_waiting > 0)
+		table_cell(t, "waits for %" PRIu64 " hints", n->status.hints_waiting);
 	else
 		table_cell(t, "%s", n->status.pending > 0 ? "catching up" : "in sync");
 }

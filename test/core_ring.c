@@ -1246,11 +1246,13 @@ summary(struct ring *r)
 		all.repairs += one->repairs;
 		all.forwarded += one->forwarded;
 		all.pulled_rows += one->pulled_rows;
+		all.hinted += one->hinted;
 	}
 	tell(r, "calls: %u ok, %u failed, %u unknown; %llu moved, %llu repairs, %llu forwarded, "
-	    "%llu rows pulled", by[DONE_OK], by[DONE_FAILED], by[DONE_UNKNOWN],
+	    "%llu rows pulled, %llu hints", by[DONE_OK], by[DONE_FAILED], by[DONE_UNKNOWN],
 	    (unsigned long long)all.moved, (unsigned long long)all.repairs,
-	    (unsigned long long)all.forwarded, (unsigned long long)all.pulled_rows);
+	    (unsigned long long)all.forwarded, (unsigned long long)all.pulled_rows,
+	    (unsigned long long)all.hinted);
 }
 
 void

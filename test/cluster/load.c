@@ -132,7 +132,7 @@ static dyn_result *
 read_key(struct load_run *run, unsigned key)
 {
 	struct load *l = run->load;
-	struct dyn_call call = {.timeout_ms = l->timeout_ms};
+	struct dyn_call call = {.timeout_ms = l->timeout_ms, .flags = DYN_STRICT};
 	struct load_count *c = &l->count[atomic_load(&l->phase)];
 	unsigned acked = atomic_load(&l->key[key].acked);
 	uint64_t began = test_now();
@@ -173,7 +173,7 @@ write_key(struct load_run *run, unsigned key, dyn_context **seen)
 	struct load *l = run->load;
 	struct load_key *k = &l->key[key];
 	struct load_count *c = &l->count[atomic_load(&l->phase)];
-	struct dyn_call call = {.timeout_ms = l->timeout_ms};
+	struct dyn_call call = {.timeout_ms = l->timeout_ms, .flags = DYN_STRICT};
 	unsigned number = atomic_fetch_add(&k->started, 1) + 1;
 	char name[32], value[LOAD_SIZE];
 	dyn_result *r = NULL;

@@ -43,6 +43,11 @@ static const struct storm storms[] = {
 	{ .members = 5, .ops = 120, .leaves = 1, .break_link = 4 },
 	{ .members = 4, .ops = 120, .joins = 1, .leaves = 1, .break_link = 4,
 	    .fail_commit = 10 },
+	/* Owners are away most of the time: stand-ins, and what they hand over. */
+	{ .members = 5, .ops = 150, .crash = 14, .break_link = 20 },
+	{ .members = 5, .ops = 150, .crash = 10, .break_link = 60, .lose_frame = 20,
+	    .repeat_frame = 50, .fail_commit = 40, .reorder = true },
+	{ .members = 4, .ops = 120, .joins = 1, .crash = 8, .break_link = 30 },
 };
 
 START_TEST(histories)

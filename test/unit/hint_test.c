@@ -1,0 +1,541 @@
+/*
+ * Hinted handoff (core/hint.c).
+ *
+ * Goal: what is kept for an owner gets to it, or to who owns the partition now;
+ * it goes only when it is on disk there and still what was sent; limits hand it
+ * to the other owners first.
+ * Method: the machine of node d of four (n = 3) over an engine filled by hand;
+ * its effects are looked at one by one.
+ */
+#include "test/core_script.h"
+
+#include "core/hint.h"
+#include "test/unit/notation.h"
+
+#include <stdlib.h>
+
+struct world {
+	struct fake *fake;
+	struct hint *h;
+	struct view *view;
+	struct outbox out;
+	struct moment m;
+	struct hint_options o;
+};
+
+static void
+begin(struct world *w)
+{
+	memset(w, 0, sizeof(*w));
+	w->fake = fake_new();
+	w->view = view_ring(4, 3, 16);
+	w->m = (struct moment){ NS_PER_S, 1000000 };
+	w->o = (struct hint_options){ node_id('d'), &w->fake->engine, 1 << 20, 60000 };
+	outbox_init(&w->out);
+}
+
+static void
+start(struct world *w)
+{
+	ck_assert_int_eq(hint_new(&w->h, &w->o, w->m), 0);
+	hint_view(w->h, w->view, w->m);
+}
+
+static void
+end(struct world *w)
+{
+	for (size_t i = 0; i < w->out.count; i++)
+		if (w->out.list[i].kind == FX_ROWS)
+			rows_free(w->out.list[i].what);
+	outbox_fini(&w->out);
+	hint_free(w->h);
+	view_unref(w->view);
+	fake_free(w->fake);
+}
+
+/* The next effect of a kind, taken out; those before it are dropped. */
+static struct effect
+next(struct world *w, enum effect_kind kind)
+{
+	for (size_t i = 0; i < w->out.count; i++) {
+		struct effect e = w->out.list[i];
+
+		memmove(w->out.list + i, w->out.list + i + 1,
+		    (--w->out.count - i) * sizeof(e));
+		if (e.kind == kind)
+			return e;
+		effect_drop(&e);
+		i--;
+	}
+	ck_abort_msg("no effect %d", kind);
+	abort();
+}
+
+static size_t
+effects(const struct world *w, enum effect_kind kind)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < w->out.count; i++)
+		count += w->out.list[i].kind == kind;
+	return count;
+}
+
+static struct place
+place(const struct world *w, char owner, const char *key, unsigned char space[HINT_ID_MAX])
+{
+	struct buf *name = key_name(key);
+	struct dyn_id id = node_id(owner);
+	struct place at = place_of_hint(&id, buf_slice(name), space);
+
+	(void)w;
+	buf_unref(name);
+	return at;
+}
+
+/* A row in the engine; told to the machine, if it runs. */
+static void
+keep(struct world *w, char owner, const char *key, const char *object)
+{
+	unsigned char space[HINT_ID_MAX];
+	struct place at = place(w, owner, key, space);
+	struct dyn_slice before = fake_find_in(w->fake, at.space, at.id);
+	struct dyn_row row = { at.space, at.id,
+		object != NULL ? script_object(object) : slice(NULL, 0) };
+	struct change c = { .name = buf_copy(at.id.data, at.id.len), .space = at.space,
+		.bytes_before = (uint32_t)before.len, .bytes_after = (uint32_t)row.value.len };
+	struct changes all = { &c, 1 };
+
+	MUST(w->fake->engine.apply(w->fake, &row, 1, DYN_DURABLE_DISK) == 0);
+	if (w->h != NULL)
+		hint_changed(w->h, &all, w->m, &w->out);
+	buf_unref(c.name);
+}
+
+static void
+pass(struct world *w, uint64_t ms)
+{
+	w->m.now += ms * NS_PER_MS;
+	w->m.wall_ms += ms;
+	if (hint_wake(w->h) <= w->m.now)
+		hint_tick(w->h, w->m, &w->out);
+}
+
+/* What is sent next: to whom, how many rows; returns the request's number. */
+static uint64_t
+sent(struct world *w, char to)
+{
+	struct effect e = next(w, FX_SEND);
+	struct frame f;
+
+	MUST(frame_decode(&f, buf_slice(e.frame)) == 0);
+	ck_assert_int_eq(f.kind, MSG_HINT);
+	ck_assert_int_eq(node_letter(&e.to), to);
+	buf_unref(e.frame);
+	return f.request;
+}
+
+static int
+frame_from(struct world *w, char from, uint64_t request, enum msg_kind kind, const union msg *m)
+{
+	struct frame head = { .request = request }, f;
+	struct dyn_id id = node_id(from);
+	struct buf *frame;
+	union msg back;
+	int rc;
+
+	MUST(msg_encode(&frame, &head, kind, m) == 0);
+	MUST(frame_decode(&f, buf_slice(frame)) == 0);
+	MUST(msg_decode(f.kind, f.body, &back) == 0);
+	rc = hint_frame(w->h, &id, 7, &f, &back, w->m, &w->out);
+	buf_unref(frame);
+	return rc;
+}
+
+static void
+ack(struct world *w, char from, uint64_t request, int code)
+{
+	union msg m = { .hint_ack = { .rc = (uint32_t)code } };
+
+	ck_assert_int_eq(frame_from(w, from, request, MSG_HINT_ACK, &m), 0);
+}
+
+/* The worker drops what it was told to, or fails. */
+static void
+dropped(struct world *w, int rc)
+{
+	struct effect e = next(w, FX_ROWS);
+	struct rows *rows = e.what;
+	struct rd r = rd_from(buf_slice(rows->bytes));
+
+	ck_assert_int_eq(rows->of, ROWS_DROP);
+	while (rc == 0 && rd_left(&r) > 0) {
+		struct dyn_slice id = rd_slice(&r, HINT_ID_MAX), name;
+		struct digest sent_digest, is;
+		struct dyn_slice row = fake_find_in(w->fake, DYN_SPACE_HINT, id);
+		struct dyn_id owner;
+
+		rd_copy(&r, sent_digest.b, sizeof(sent_digest.b));
+		row_digest(id, row, &is);
+		if (digest_compare(&is, &sent_digest) != 0)
+			continue;
+		MUST(hint_split(id, &owner, &name));
+		keep(w, node_letter(&owner),
+		    (const char *)memcpy((char[64]){ 0 }, (const char *)name.data + 18, name.len - 18),
+		    NULL);
+	}
+	hint_stored(w->h, rows, rc, w->m, &w->out);
+}
+
+static struct hint_figures
+figures(const struct world *w)
+{
+	struct hint_figures f;
+
+	hint_figures(w->h, &f);
+	return f;
+}
+
+START_TEST(delivered_and_then_forgotten)
+{
+	struct world w;
+	const char *key;
+	uint64_t number;
+
+	begin(&w);
+	key = view_key(w.view, "abc");
+	start(&w);
+	ck_assert_uint_eq(hint_wake(w.h), TIME_NEVER);
+	keep(&w, 'c', key, "a1 | a1=x");
+	ck_assert_uint_eq(figures(&w).hints, 1);
+	ck_assert_uint_eq(figures(&w).since_ms, w.m.wall_ms);
+	pass(&w, 0);
+	number = sent(&w, 'c');
+	ck_assert_uint_eq(effects(&w, FX_ROWS), 0);
+	/* Of another, or late, or again: nothing. */
+	ack(&w, 'b', number + 1, 0);
+	ck_assert_uint_eq(effects(&w, FX_ROWS), 0);
+	ack(&w, 'c', number, 0);
+	ack(&w, 'c', number, 0);
+	ck_assert_uint_eq(effects(&w, FX_ROWS), 1);
+	dropped(&w, 0);
+	ck_assert_uint_eq(figures(&w).hints, 0);
+	ck_assert_uint_eq(figures(&w).bytes, 0);
+	ck_assert_uint_eq(figures(&w).since_ms, 0);
+	ck_assert_uint_eq(figures(&w).delivered, 1);
+	pass(&w, 0);
+	ck_assert_uint_eq(effects(&w, FX_SEND), 0);
+	end(&w);
+}
+END_TEST
+
+START_TEST(an_acknowledgement_of_another_node_is_none)
+{
+	struct world w;
+	uint64_t number;
+
+	begin(&w);
+	start(&w);
+	keep(&w, 'c', view_key(w.view, "abc"), "a1 | a1=x");
+	pass(&w, 0);
+	number = sent(&w, 'c');
+	ack(&w, 'b', number, 0);
+	ck_assert_uint_eq(effects(&w, FX_ROWS), 0);
+	ck_assert_uint_eq(figures(&w).hints, 1);
+	end(&w);
+}
+END_TEST
+
+START_TEST(an_owner_that_is_not_there_is_tried_again)
+{
+	static const int refusals[] = { DYN_EIO, DYN_EBUSY, DYN_EMOVED };
+	struct dyn_id c = node_id('c');
+	uint64_t number;
+	struct world w;
+
+	begin(&w);
+	start(&w);
+	keep(&w, 'c', view_key(w.view, "abc"), "a1 | a1=x");
+	pass(&w, 0);
+	number = sent(&w, 'c');
+	hint_lost(w.h, &c, w.m, &w.out);
+	pass(&w, HINT_RETRY / NS_PER_MS - 1);
+	ck_assert_uint_eq(effects(&w, FX_SEND), 0);
+	pass(&w, 1);
+	ck_assert_uint_ne(sent(&w, 'c'), number);
+	/* The answer to the first is too late: it says nothing of now. */
+	ack(&w, 'c', number, 0);
+	ck_assert_uint_eq(effects(&w, FX_ROWS), 0);
+	/* No answer at all. */
+	pass(&w, HINT_PATIENCE / NS_PER_MS);
+	pass(&w, HINT_RETRY / NS_PER_MS);
+	number = sent(&w, 'c');
+	for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
+		ack(&w, 'c', number, refusals[i]);
+		ck_assert_uint_eq(effects(&w, FX_ROWS), 0);
+		pass(&w, HINT_RETRY / NS_PER_MS);
+		number = sent(&w, 'c');
+	}
+	ck_assert_uint_eq(figures(&w).hints, 1);
+	/* Stored there, but the drop fails: it stays, and goes again. */
+	ack(&w, 'c', number, 0);
+	dropped(&w, DYN_EIO);
+	ck_assert_uint_eq(figures(&w).hints, 1);
+	pass(&w, HINT_RETRY / NS_PER_MS);
+	(void)sent(&w, 'c');
+	end(&w);
+}
+END_TEST
+
+START_TEST(found_again_after_a_restart_and_asked_for)
+{
+	union msg ask = { .hints = { 0 } };
+	struct dyn_id c = node_id('c');
+	struct world w;
+
+	begin(&w);
+	keep(&w, 'c', view_key(w.view, "abc"), "a1 | a1=x");
+	keep(&w, 'a', view_key(w.view, "abc"), "b1 | b1=x");
+	start(&w);
+	ck_assert_uint_eq(figures(&w).hints, 2);
+	pass(&w, 0);
+	hint_lost(w.h, &c, w.m, &w.out);
+	ck_assert_uint_eq(effects(&w, FX_SEND), 2);
+	while (effects(&w, FX_SEND) > 0)
+		effect_drop(&(struct effect[]){ next(&w, FX_SEND) }[0]);
+	/* It is back, and does not wait for the next try. */
+	ck_assert_int_eq(frame_from(&w, 'c', 0, MSG_HINTS, &ask), 0);
+	pass(&w, 0);
+	(void)sent(&w, 'c');
+	end(&w);
+}
+END_TEST
+
+START_TEST(what_came_in_between_goes_with_the_next)
+{
+	const char *key;
+	uint64_t number;
+	struct world w;
+
+	begin(&w);
+	key = view_key(w.view, "abc");
+	start(&w);
+	keep(&w, 'c', key, "a1 | a1=x");
+	pass(&w, 0);
+	number = sent(&w, 'c');
+	keep(&w, 'c', key, "a2 | a2=y");
+	ack(&w, 'c', number, 0);
+	dropped(&w, 0);
+	ck_assert_uint_eq(figures(&w).hints, 1);
+	pass(&w, 0);
+	pass(&w, HINT_RETRY / NS_PER_MS);
+	number = sent(&w, 'c');
+	ack(&w, 'c', number, 0);
+	dropped(&w, 0);
+	ck_assert_uint_eq(figures(&w).hints, 0);
+	end(&w);
+}
+END_TEST
+
+START_TEST(a_forgotten_owner_leaves_it_to_the_present_ones)
+{
+	const char *key;
+	uint64_t number;
+	struct world w;
+
+	begin(&w);
+	start(&w);
+	key = view_key(w.view, "abc");
+	keep(&w, 'z', key, "a1 | a1=x");
+	pass(&w, 0);
+	number = sent(&w, 'a');
+	ck_assert_uint_eq(sent(&w, 'b'), number);
+	ck_assert_uint_eq(sent(&w, 'c'), number);
+	ack(&w, 'a', number, 0);
+	ack(&w, 'b', number, 0);
+	ack(&w, 'b', number, 0);
+	ck_assert_uint_eq(effects(&w, FX_ROWS), 0); /* not before all have it */
+	ack(&w, 'c', number, 0);
+	dropped(&w, 0);
+	ck_assert_uint_eq(figures(&w).hints, 0);
+	ck_assert_uint_eq(figures(&w).dirty, 0);
+	end(&w);
+}
+END_TEST
+
+START_TEST(an_owner_itself_takes_it_in)
+{
+	struct effect e;
+	struct rows *rows;
+	const char *key;
+	uint64_t number;
+	struct world w;
+
+	begin(&w);
+	start(&w);
+	key = view_key(w.view, "abd"); /* this node owns it now */
+	keep(&w, 'z', key, "a1 | a1=x");
+	pass(&w, 0);
+	e = next(&w, FX_ROWS);
+	rows = e.what;
+	ck_assert_int_eq(rows->of, ROWS_HINT);
+	number = rows->number;
+	ack(&w, 'a', number, 0);
+	ack(&w, 'b', number, 0);
+	ck_assert_uint_eq(effects(&w, FX_ROWS), 0);
+	hint_stored(w.h, rows, 0, w.m, &w.out);
+	dropped(&w, 0);
+	ck_assert_uint_eq(figures(&w).hints, 0);
+	end(&w);
+}
+END_TEST
+
+START_TEST(too_old_or_too_many_go_to_the_others_and_leave_a_mark)
+{
+	struct effect e;
+	struct dyn_row row;
+	uint64_t number;
+	struct world w;
+
+	begin(&w);
+	if (_i == 1)
+		w.o.bytes_max = 8;
+	start(&w);
+	keep(&w, 'c', view_key(w.view, "abc"), "a1 | a1=x");
+	ck_assert_uint_eq(effects(&w, FX_HINTS_FULL), _i == 1);
+	if (_i == 0)
+		pass(&w, 60001);
+	pass(&w, 0);
+	number = sent(&w, 'a');
+	ck_assert_uint_eq(sent(&w, 'b'), number);
+	ck_assert_uint_eq(effects(&w, FX_SEND), 0);
+	ack(&w, 'a', number, 0);
+	ck_assert_uint_eq(effects(&w, FX_ROWS), 0);
+	ack(&w, 'b', number, 0);
+	dropped(&w, 0);
+	ck_assert_uint_eq(figures(&w).hints, 0);
+	ck_assert_uint_eq(figures(&w).dirty, 1);
+	/* The mark is there after a restart. */
+	e = next(&w, FX_META);
+	row = (struct dyn_row){ DYN_SPACE_META, dyn_str(e.address), buf_slice(e.frame) };
+	MUST(w.fake->engine.apply(w.fake, &row, 1, DYN_DURABLE_DISK) == 0);
+	buf_unref(e.frame);
+	hint_free(w.h);
+	start(&w);
+	ck_assert_uint_eq(figures(&w).dirty, 1);
+	end(&w);
+}
+END_TEST
+
+START_TEST(taken_in_and_answered_when_durable)
+{
+	const char *key, *other;
+	struct buf *name, *bytes;
+	struct effect e;
+	struct frame f;
+	union msg m;
+	struct wr wr;
+	struct world w;
+
+	begin(&w);
+	start(&w);
+	key = view_key(w.view, "abd");
+	name = key_name(key);
+	wr_init(&wr, 64);
+	wr_slice(&wr, buf_slice(name));
+	wr_slice(&wr, script_object("a1 | a1=x"));
+	MUST(wr_finish(&wr, &bytes) == 0);
+	m.hint = (struct msg_hint){ name_partition(buf_slice(name), 16), buf_slice(bytes) };
+	ck_assert_int_eq(frame_from(&w, 'a', 9, MSG_HINT, &m), 0);
+	ck_assert_uint_eq(effects(&w, FX_REPLY), 0);
+	e = next(&w, FX_ROWS);
+	hint_stored(w.h, e.what, _i == 0 ? 0 : DYN_EFULL, w.m, &w.out);
+	e = next(&w, FX_REPLY);
+	ck_assert_uint_eq(e.conn, 7);
+	MUST(frame_decode(&f, buf_slice(e.frame)) == 0);
+	MUST(msg_decode(f.kind, f.body, &m) == 0);
+	ck_assert_uint_eq(f.request, 9);
+	ck_assert_int_eq(msg_rc(m.hint_ack.rc), _i == 0 ? 0 : DYN_EFULL);
+	buf_unref(e.frame);
+	/* Not of the partition it says: broken. */
+	m.hint = (struct msg_hint){ (name_partition(buf_slice(name), 16) + 1) % 16,
+		buf_slice(bytes) };
+	ck_assert_int_eq(frame_from(&w, 'a', 9, MSG_HINT, &m), DYN_EPROTO);
+	m.hint = (struct msg_hint){ 16, buf_slice(bytes) };
+	ck_assert_int_eq(frame_from(&w, 'a', 9, MSG_HINT, &m), DYN_EPROTO);
+	buf_unref(bytes);
+	buf_unref(name);
+	/* Not this node's: refused. */
+	other = view_key(w.view, "abc");
+	name = key_name(other);
+	m.hint = (struct msg_hint){ name_partition(buf_slice(name), 16), slice(NULL, 0) };
+	ck_assert_int_eq(frame_from(&w, 'a', 10, MSG_HINT, &m), 0);
+	e = next(&w, FX_REPLY);
+	MUST(frame_decode(&f, buf_slice(e.frame)) == 0);
+	MUST(msg_decode(f.kind, f.body, &m) == 0);
+	ck_assert_int_eq(msg_rc(m.hint_ack.rc), DYN_EMOVED);
+	buf_unref(e.frame);
+	buf_unref(name);
+	end(&w);
+}
+END_TEST
+
+START_TEST(the_ledger_tells_and_is_heard)
+{
+	struct dyn_id a = node_id('a'), d = node_id('d'), z = node_id('z');
+	struct effect e;
+	struct frame f;
+	struct buf *bytes;
+	struct world w;
+	struct wr wr;
+
+	begin(&w);
+	start(&w);
+	keep(&w, 'c', view_key(w.view, "abc"), "a1 | a1=x");
+	e = next(&w, FX_LEDGER);
+	hint_ledger(w.h, &a, buf_slice(e.frame), w.m, &w.out);
+	ck_assert_uint_eq(figures(&w).waiting, 0); /* not for this node */
+	buf_unref(e.frame);
+	wr_init(&wr, 64);
+	wr_bytes(&wr, d.bytes, sizeof(d.bytes));
+	wr_var(&wr, 5);
+	wr_var(&wr, 500);
+	MUST(wr_finish(&wr, &bytes) == 0);
+	hint_ledger(w.h, &z, buf_slice(bytes), w.m, &w.out); /* a stranger */
+	ck_assert_uint_eq(figures(&w).waiting, 0);
+	hint_ledger(w.h, &a, buf_slice(bytes), w.m, &w.out);
+	hint_ledger(w.h, &a, buf_slice(bytes), w.m, &w.out);
+	ck_assert_uint_eq(figures(&w).waiting, 5);
+	e = next(&w, FX_SEND);
+	MUST(frame_decode(&f, buf_slice(e.frame)) == 0);
+	ck_assert_int_eq(f.kind, MSG_HINTS);
+	buf_unref(e.frame);
+	ck_assert_uint_eq(effects(&w, FX_SEND), 0); /* asked once */
+	hint_ledger(w.h, &a, slice(bytes->data, 7), w.m, &w.out); /* broken: nothing */
+	ck_assert_uint_eq(figures(&w).waiting, 0);
+	buf_unref(bytes);
+	end(&w);
+}
+END_TEST
+
+static Suite *
+suite(void)
+{
+	Suite *s = suite_create("hints");
+	TCase *c = tcase_create("hints");
+
+	suite_add_tcase(s, c);
+	tcase_add_test(c, delivered_and_then_forgotten);
+	tcase_add_test(c, an_acknowledgement_of_another_node_is_none);
+	tcase_add_test(c, an_owner_that_is_not_there_is_tried_again);
+	tcase_add_test(c, found_again_after_a_restart_and_asked_for);
+	tcase_add_test(c, what_came_in_between_goes_with_the_next);
+	tcase_add_test(c, a_forgotten_owner_leaves_it_to_the_present_ones);
+	tcase_add_test(c, an_owner_itself_takes_it_in);
+	tcase_add_loop_test(c, too_old_or_too_many_go_to_the_others_and_leave_a_mark, 0, 2);
+	tcase_add_loop_test(c, taken_in_and_answered_when_durable, 0, 2);
+	tcase_add_test(c, the_ledger_tells_and_is_heard);
+	return s;
+}
+
+TEST_MAIN(suite)
