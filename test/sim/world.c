@@ -950,7 +950,9 @@ fault(struct world *w, enum event_kind kind)
 		fault_again(w, kind, w->o.split_ms);
 		break;
 	case EV_PAUSE:
-		w->nodes[i].paused_until = w->now + below(w, 4000) * MS;
+		/* Never shortened: its letters wait for that time, in order. */
+		w->nodes[i].paused_until =
+		    MAX(w->nodes[i].paused_until, w->now + below(w, 4000) * MS);
 		tell(w, "%c pauses", node_letter(&w->nodes[i].id));
 		fault_again(w, kind, w->o.pause_ms);
 		break;
@@ -1087,10 +1089,10 @@ heal(struct world *w)
 	tell(w, "calm");
 	memset(w->cut, 0, sizeof(w->cut));
 	for (unsigned i = 0; i < w->o.nodes; i++) {
-		w->nodes[i].paused_until = 0;
 		if (!w->nodes[i].alive)
 			node_start(w, &w->nodes[i]);
 	}
+	/* Those that pause go on in this time. */
 	run_for(w, 10 * NS_PER_S);
 	while (w->now < until) {
 		for (unsigned k = 0; k < w->o.keys; k++) {
