@@ -167,23 +167,30 @@ before(const struct event *a, const struct event *b)
 	return a->at != b->at ? a->at < b->at : a->order < b->order;
 }
 
-static struct event *
-add_event(struct world *w, enum event_kind kind, unsigned node, uint64_t at)
+static void
+push_event(struct world *w, struct event *e)
 {
-	struct event *e = calloc(1, sizeof(*e));
 	size_t i;
 
-	DEMAND(e != NULL);
 	if (w->count + 2 > w->cap) {
 		w->cap = w->cap == 0 ? 1024 : w->cap * 2;
 		w->heap = realloc(w->heap, w->cap * sizeof(*w->heap));
 		DEMAND(w->heap != NULL);
 	}
-	*e = (struct event){ .at = at, .order = w->order++, .life = w->nodes[node].life, .kind = kind,
-		.node = node };
 	for (i = ++w->count; i > 1 && before(e, w->heap[i / 2]); i /= 2)
 		w->heap[i] = w->heap[i / 2];
 	w->heap[i] = e;
+}
+
+static struct event *
+add_event(struct world *w, enum event_kind kind, unsigned node, uint64_t at)
+{
+	struct event *e = calloc(1, sizeof(*e));
+
+	DEMAND(e != NULL);
+	*e = (struct event){ .at = at, .order = w->order++, .life = w->nodes[node].life, .kind = kind,
+		.node = node };
+	push_event(w, e);
 	return e;
 }
 
@@ -1007,14 +1014,9 @@ step(struct world *w, uint64_t until)
 	w->now = e->at;
 	n = &w->nodes[e->node];
 	if (n->paused_until > w->now && e->kind <= EV_APPLY) {
-		struct event *later = add_event(w, e->kind, e->node, n->paused_until);
-		uint64_t at = later->at, order = later->order;
-
-		*later = *e;
-		later->at = at;
-		later->order = order;
-		e->what = NULL;
-		free_event(e);
+		/* With its old place in the order: what waited longer comes first. */
+		e->at = n->paused_until;
+		push_event(w, e);
 		return true;
 	}
 	w->digest = mix64(w->digest ^ e->at ^ (uint64_t)e->kind << 56 ^ (uint64_t)e->node << 48);
