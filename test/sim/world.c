@@ -281,6 +281,7 @@ pipe_add(struct world *w, unsigned from, unsigned to, unsigned lane, bool back, 
 	struct link *l = &w->links[from][to][lane];
 	struct pipe *p = &l->pipe[back];
 	struct event *e;
+	uint64_t at;
 
 	if (l->half)
 		return;
@@ -290,8 +291,10 @@ pipe_add(struct world *w, unsigned from, unsigned to, unsigned lane, bool back, 
 		DEMAND(p->frames != NULL);
 	}
 	p->frames[p->count++] = buf_ref(frame);
-	p->last = MAX(p->last + 1, w->now + (50 + below(w, 1000)) * NS_PER_US +
-	    (chance(w, w->o.slow_frame) ? below(w, w->o.hang_ms + 1) * MS : 0));
+	at = w->now + (50 + below(w, 1000)) * NS_PER_US;
+	if (chance(w, w->o.slow_frame))
+		at += below(w, w->o.hang_ms + 1) * MS;
+	p->last = MAX(p->last + 1, at);
 	e = add_event(w, EV_DELIVER, back ? from : to, p->last);
 	e->other = back ? to : from;
 	e->lane = lane;
@@ -942,6 +945,7 @@ static void
 fault(struct world *w, enum event_kind kind)
 {
 	unsigned i = (unsigned)below(w, w->o.nodes), j = (unsigned)below(w, w->o.nodes);
+	uint64_t until;
 
 	switch (kind) {
 	case EV_CRASH:
@@ -958,8 +962,8 @@ fault(struct world *w, enum event_kind kind)
 		break;
 	case EV_PAUSE:
 		/* Never shortened: its letters wait for that time, in order. */
-		w->nodes[i].paused_until =
-		    MAX(w->nodes[i].paused_until, w->now + below(w, 4000) * MS);
+		until = w->now + below(w, 4000) * MS;
+		w->nodes[i].paused_until = MAX(w->nodes[i].paused_until, until);
 		tell(w, "%c pauses", node_letter(&w->nodes[i].id));
 		fault_again(w, kind, w->o.pause_ms);
 		break;
