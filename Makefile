@@ -98,6 +98,7 @@ TESTS := $(filter-out $B/examples/%,$(PROGRAMS))
 UNIT := $(filter $B/test/unit/%,$(TESTS))
 FUZZ := $(filter $B/test/fuzz/%,$(TESTS))
 CLUSTER := $(filter $B/test/cluster/%,$(TESTS))
+SIM := $B/test/sim/sim
 BENCH := $(filter $B/test/bench/%,$(TESTS))
 # Unit tests that start threads: what the thread sanitizer has to look at.
 THREAD_PATTERN := include ("host/|"(test/)?net[.]h|"api[.]h|<pthread.h>)|dyn_open[(]
@@ -179,10 +180,11 @@ $(TESTS): $B/%: $B/obj/%.o $(HELP_A) $(EXAMPLE_A) $(INSIDE_A)
 
 # --------------------------------------------------------------------- tests
 # test/check.sh runs the steps it is given and ends with what failed.
-STEPS := header layers symbols snippets installed unit fuzz cluster
+STEPS := header layers symbols snippets installed unit fuzz sim cluster
 CHECK = B='$B' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' MAKE='$(MAKE)' FLAGS='$(FLAGS)' \
 	SANITIZE='$(SANITIZE)' LIB_LIBS='$(LIB_LIBS)' UNIT='$(UNIT)' THREADED='$(THREADED)' \
-	FUZZ='$(FUZZ)' CLUSTER='$(CLUSTER)' test/check.sh
+	FUZZ='$(FUZZ)' CLUSTER='$(CLUSTER)' SIM='$(SIM)' SEEDS='$(SEEDS)' FIRST='$(FIRST)' \
+	test/check.sh
 
 .PHONY: check threaded demo bench bench-engine cover mutants tidy analyze format $(STEPS)
 check: programs
@@ -200,6 +202,9 @@ installed: all
 unit: $(UNIT)
 	@$(CHECK) $@
 fuzz: $(FUZZ)
+	@$(CHECK) $@
+# SEEDS= rings from seed FIRST= on, JOBS= at a time.
+sim: $(SIM)
 	@$(CHECK) $@
 cluster: $(CLUSTER) $(EXAMPLES)
 	@$(CHECK) $@
@@ -286,7 +291,8 @@ help:
 #=   deps       install what is missing; DEPS=ci also the tools of .ci/run
 #=   demo       five peers on this machine, shown at work
 #=   check      every test; its steps alone: header layers symbols snippets
-#=              installed unit fuzz cluster
+#=              installed unit fuzz sim cluster
+#=   sim        simulated rings: SEEDS=200 of them from seed FIRST=1, JOBS=2
 #=   threaded   the tests with threads in them, for SANITIZE=thread
 #=   bench      measure three peers, bench-engine: the storage alone;
 #=              BENCH_ARGS= are passed on

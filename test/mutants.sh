@@ -7,6 +7,9 @@
 #
 # A patch that does not apply or does not build is an error too: it has gone
 # stale.  Prints one line a patch, and the count at the end.
+#
+# Patches sim-* are judged by the simulator alone, with up to 2,000 seeds; the
+# line tells which was the first seed that failed.
 set -u
 B=$1
 prefix=${2-}
@@ -28,8 +31,18 @@ guards()
 	esac
 }
 
+# One job, so that the first seed told is the first that fails.
+by_sim()
+{
+	make -s -C "$tree" build/default/test/sim/sim >"$log" 2>&1 || { echo "does not build"; return 1; }
+	timeout 600 "$tree/build/default/test/sim/sim" 1 2000 >"$log" 2>&1 &&
+	    { echo "NOT CAUGHT"; return 1; }
+	echo "sim, after $(sed -n 's/^seed \([0-9]*\) fails.*/\1/p' "$log" | head -n 1) seeds"
+}
+
 caught()
 {
+	case $1 in sim-*) by_sim; return ;; esac
 	for name in $(guards "$1"); do
 		[ -f "$tree/test/unit/${name}_test.c" ] || continue
 		program=$tree/build/default/test/unit/${name}_test

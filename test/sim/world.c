@@ -1,0 +1,1237 @@
+/*
+ * Design.  A heap of events, ordered by time and then by the order in which
+ * they were made; all randomness from one generator.  A node's threads are its
+ * three machines; what they say to each other travels as letters, each mailbox
+ * in order.  A connection belongs to who dialled it; it is in order, and when it
+ * breaks, all that was on its way is lost.  A direction that is cut holds back
+ * what is sent into it until it is mended or the connection breaks.
+ */
+#include "test/sim/world.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/base.h"
+#include "core/member.h"
+#include "core/sync.h"
+#include "test/core_script.h"
+#include "test/oracle/oracle.h"
+#include "test/sim/disk.h"
+
+#define MS NS_PER_MS
+#define NODES_MAX 9
+#define KEYS_MAX 8
+#define SESSIONS_MAX 6
+#define IDS_MAX 256 /* values in one answer */
+#define COPIES 3
+#define PARTITIONS 16
+#define HEAL_LIMIT (120 * NS_PER_S)
+
+enum thread { GOSSIP, SYNC, WORKER, THREADS };
+
+enum event_kind {
+	EV_DELIVER, /* the first frame of a pipe */
+	EV_LETTER,  /* for a thread of a node */
+	EV_WAKE,    /* a timer of a thread */
+	EV_TURN,    /* the worker hands out its batch */
+	EV_APPLY,   /* storage commits all that has come */
+	EV_DIAL,
+	EV_LOST,    /* who dialled notices that a connection is gone */
+	EV_START,
+	EV_CALL,    /* the next call of a session */
+	EV_CRASH, EV_BREAK, EV_SPLIT, EV_MEND, EV_PAUSE, EV_JUMP
+};
+
+enum letter_kind { L_VIEW, L_FENCE, L_FENCED, L_ROWS, L_STORED, L_CHANGED, L_SYNCED, L_POKE,
+	L_COMMITTED };
+
+struct event {
+	uint64_t at, order, life, epoch;
+	enum event_kind kind;
+	unsigned node, other, lane;
+	bool back;
+	enum letter_kind letter;
+	int rc;
+	void *what;
+	struct dyn_id id;
+};
+
+/* One direction of a connection. */
+struct pipe {
+	struct buf **frames;
+	size_t count, cap;
+	uint64_t last;
+};
+
+struct link {
+	bool up, used, dialling;
+	bool half; /* broken, and who dialled does not know: it swallows */
+	uint64_t epoch;
+	struct pipe pipe[2]; /* there, back */
+};
+
+struct node {
+	struct dyn_id id;
+	bool alive;
+	uint64_t life, incarnation, actor, paused_until;
+	int64_t skew_ms;
+	struct disk *disk;
+	struct member *member;
+	struct sync *sync;
+	struct work *work;
+	struct view *sync_view, *saved;
+	bool fenced, turning, applying;
+	struct outbox out[THREADS];
+	uint64_t mail_last[THREADS + 1], wake_set[THREADS];
+	struct batch *queue[512];
+	unsigned queued;
+	uint64_t failed_generation;
+};
+
+struct context {
+	bool there;
+	struct clock clock;
+	uint64_t time, ids[IDS_MAX];
+	size_t count;
+};
+
+struct session {
+	unsigned key;
+	struct context last[KEYS_MAX], kept[KEYS_MAX];
+	bool busy;
+};
+
+struct call {
+	struct world *w;
+	uint64_t id, began;
+	unsigned session, key, node, strict_r;
+	enum op_kind kind;
+	bool settled_read; /* of the healing: the oracle is not told */
+	bool ended;
+	bool durable, unanswered;
+	struct call *next;
+};
+
+struct world {
+	struct swarm o;
+	struct rng rng;
+	uint64_t now, order, digest, ids;
+	struct event **heap;
+	size_t count, cap;
+	struct node nodes[NODES_MAX];
+	struct link links[NODES_MAX][NODES_MAX][THREADS];
+	bool cut[NODES_MAX][NODES_MAX];
+	struct session sessions[SESSIONS_MAX];
+	struct call *calls;
+	struct oracle *oracle;
+	struct outcome out;
+	bool calm, trace;
+	unsigned open; /* calls not ended */
+};
+
+static void carry_out(struct world *, struct node *);
+
+static uint64_t
+below(struct world *w, uint64_t n)
+{
+	return rng_below(&w->rng, n);
+}
+
+static bool
+chance(struct world *w, unsigned in_thousand)
+{
+	return !w->calm && below(w, 1000) < in_thousand;
+}
+
+static void __attribute__((format(printf, 2, 3)))
+tell(struct world *w, const char *fmt, ...)
+{
+	va_list args;
+
+	if (!w->trace)
+		return;
+	fprintf(stderr, "%10.3f ", (double)w->now / 1e6);
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fputc('\n', stderr);
+}
+
+/* ----------------------------------------------------------------- events */
+
+static bool
+before(const struct event *a, const struct event *b)
+{
+	return a->at != b->at ? a->at < b->at : a->order < b->order;
+}
+
+static void
+push_event(struct world *w, struct event *e)
+{
+	size_t i;
+
+	if (w->count + 2 > w->cap) {
+		w->cap = w->cap == 0 ? 1024 : w->cap * 2;
+		w->heap = realloc(w->heap, w->cap * sizeof(*w->heap));
+		DEMAND(w->heap != NULL);
+	}
+	for (i = ++w->count; i > 1 && before(e, w->heap[i / 2]); i /= 2)
+		w->heap[i] = w->heap[i / 2];
+	w->heap[i] = e;
+}
+
+static struct event *
+add_event(struct world *w, enum event_kind kind, unsigned node, uint64_t at)
+{
+	struct event *e = calloc(1, sizeof(*e));
+
+	DEMAND(e != NULL);
+	*e = (struct event){ .at = at, .order = w->order++, .life = w->nodes[node].life, .kind = kind,
+		.node = node };
+	push_event(w, e);
+	return e;
+}
+
+static struct event *
+pop_event(struct world *w)
+{
+	struct event *first = w->heap[1], *last = w->heap[w->count--];
+	size_t i = 1, child;
+
+	for (; (child = 2 * i) <= w->count; i = child) {
+		if (child < w->count && before(w->heap[child + 1], w->heap[child]))
+			child++;
+		if (!before(w->heap[child], last))
+			break;
+		w->heap[i] = w->heap[child];
+	}
+	w->heap[i] = last;
+	return first;
+}
+
+static void
+free_event(struct event *e)
+{
+	if (e->kind == EV_LETTER && e->what != NULL) {
+		if (e->letter == L_ROWS || e->letter == L_STORED)
+			rows_free(e->what);
+		else if (e->letter == L_CHANGED)
+			changes_free(e->what);
+		else if (e->letter == L_COMMITTED)
+			batch_free(e->what);
+		else
+			view_unref(e->what);
+	}
+	free(e);
+}
+
+static unsigned
+index_of(const struct world *w, const struct node *n)
+{
+	return (unsigned)(n - w->nodes);
+}
+
+static struct node *
+node_of(struct world *w, const struct dyn_id *id)
+{
+	return &w->nodes[node_letter(id) - 'a'];
+}
+
+static struct moment
+moment_of(const struct world *w, const struct node *n)
+{
+	struct moment m = { w->now, (uint64_t)((int64_t)(1700000000000 + w->now / MS) + n->skew_ms) };
+
+	return m;
+}
+
+/* A letter to a thread of the same node; each mailbox keeps its order. */
+static void
+post(struct world *w, struct node *n, enum thread to, enum letter_kind kind, void *what, int rc,
+    const struct dyn_id *id)
+{
+	uint64_t at = w->now + 1 + below(w, w->o.mailbox_us * NS_PER_US);
+	struct event *e;
+
+	n->mail_last[to] = at = MAX(at, n->mail_last[to] + 1);
+	e = add_event(w, EV_LETTER, index_of(w, n), at);
+	e->lane = to;
+	e->letter = kind;
+	e->what = what;
+	e->rc = rc;
+	if (id != NULL)
+		e->id = *id;
+}
+
+/* ---------------------------------------------------------------- network */
+
+static void
+pipe_clear(struct pipe *p)
+{
+	for (size_t i = 0; i < p->count; i++)
+		buf_unref(p->frames[i]);
+	p->count = 0;
+}
+
+static void
+pipe_add(struct world *w, unsigned from, unsigned to, unsigned lane, bool back, struct buf *frame)
+{
+	struct link *l = &w->links[from][to][lane];
+	struct pipe *p = &l->pipe[back];
+	struct event *e;
+	uint64_t at;
+
+	if (l->half)
+		return;
+	if (p->count == p->cap) {
+		p->cap = p->cap == 0 ? 8 : p->cap * 2;
+		p->frames = realloc(p->frames, p->cap * sizeof(*p->frames));
+		DEMAND(p->frames != NULL);
+	}
+	p->frames[p->count++] = buf_ref(frame);
+	at = w->now + (50 + below(w, 1000)) * NS_PER_US;
+	if (chance(w, w->o.slow_frame))
+		at += below(w, w->o.hang_ms + 1) * MS;
+	p->last = MAX(p->last + 1, at);
+	e = add_event(w, EV_DELIVER, back ? from : to, p->last);
+	e->other = back ? to : from;
+	e->lane = lane;
+	e->back = back;
+	e->epoch = l->epoch;
+}
+
+/* It breaks: who dialled hears of it, now or when it would have noticed. */
+static void
+break_link(struct world *w, unsigned from, unsigned to, unsigned lane, uint64_t noticed)
+{
+	struct link *l = &w->links[from][to][lane];
+	struct event *e;
+
+	if (!l->up || l->half)
+		return;
+	l->epoch++;
+	l->half = true;
+	pipe_clear(&l->pipe[0]);
+	pipe_clear(&l->pipe[1]);
+	e = add_event(w, EV_LOST, from, w->now + noticed);
+	e->other = to;
+	e->lane = lane;
+	e->epoch = l->epoch;
+}
+
+static void
+dial_later(struct world *w, unsigned from, unsigned to, unsigned lane)
+{
+	struct link *l = &w->links[from][to][lane];
+	struct event *e;
+
+	if (l->dialling || l->up || from == to)
+		return;
+	l->dialling = true;
+	e = add_event(w, EV_DIAL, from, w->now + (5 + below(w, 200)) * MS);
+	e->other = to;
+	e->lane = lane;
+}
+
+static void
+dial(struct world *w, struct event *e)
+{
+	struct link *l = &w->links[e->node][e->other][e->lane];
+	struct node *n = &w->nodes[e->node], *to = &w->nodes[e->other];
+
+	l->dialling = false;
+	if (!n->alive || l->up)
+		return;
+	if (!to->alive || w->cut[e->node][e->other] || w->cut[e->other][e->node] ||
+	    to->paused_until > w->now) {
+		dial_later(w, e->node, e->other, e->lane);
+		return;
+	}
+	l->up = true;
+	l->used = l->half = false;
+	l->epoch++;
+	if (e->lane == WORKER)
+		work_peer_up(n->work, &to->id, 0);
+}
+
+static void
+link_lost(struct world *w, struct event *e)
+{
+	struct link *l = &w->links[e->node][e->other][e->lane];
+	struct node *n = &w->nodes[e->node], *to = &w->nodes[e->other];
+
+	if (!n->alive || !l->up || l->epoch != e->epoch)
+		return;
+	l->up = l->half = false;
+	if (e->lane == WORKER)
+		work_peer_down(n->work, &to->id, 0, !l->used, moment_of(w, n), &n->out[WORKER]);
+	else if (e->lane == SYNC)
+		sync_lost(n->sync, &to->id, moment_of(w, n), &n->out[SYNC]);
+	else
+		member_unreachable(n->member, &to->id, NULL, DYN_EIO, moment_of(w, n), &n->out[GOSSIP]);
+	dial_later(w, e->node, e->other, e->lane);
+	carry_out(w, n);
+}
+
+static void
+send_frame(struct world *w, struct node *n, enum thread lane, struct effect *e)
+{
+	struct node *to;
+	struct link *l;
+	struct frame f;
+
+	if (id_is_zero(&e->to))
+		return; /* to a seed: all know each other */
+	to = node_of(w, &e->to);
+	l = &w->links[index_of(w, n)][index_of(w, to)][lane];
+	DEMAND(frame_decode(&f, buf_slice(e->frame)) == 0);
+	if (l->up) {
+		l->used = true;
+		pipe_add(w, index_of(w, n), index_of(w, to), lane, false, e->frame);
+	} else if (lane == SYNC) {
+		sync_lost(n->sync, &e->to, moment_of(w, n), &n->out[SYNC]);
+	} else if (lane == GOSSIP) {
+		member_unreachable(n->member, &e->to, NULL, DYN_EIO, moment_of(w, n), &n->out[GOSSIP]);
+	} else if (f.request != 0) {
+		work_send_failed(n->work, &e->to, f.request, moment_of(w, n), &n->out[WORKER]);
+	}
+}
+
+static void
+send_reply(struct world *w, struct node *n, enum thread lane, struct effect *e)
+{
+	unsigned from = (unsigned)(e->conn & 0xff) - 1;
+
+	if (w->links[from][index_of(w, n)][lane].epoch == e->conn >> 8)
+		pipe_add(w, from, index_of(w, n), lane, true, e->frame);
+}
+
+static void
+frame_came(struct world *w, struct event *e, struct buf *frame)
+{
+	struct node *n = &w->nodes[e->node], *from = &w->nodes[e->other];
+	uint64_t conn = e->epoch << 8 | (e->other + 1);
+	struct moment m = moment_of(w, n);
+	struct frame f;
+	union msg msg;
+
+	DEMAND(frame_decode(&f, buf_slice(frame)) == 0);
+	w->digest = mix64(w->digest ^ f.kind);
+	if (e->lane == WORKER) {
+		DEMAND(work_frame(n->work, &from->id, conn, &f, m, &n->out[WORKER]) == 0);
+	} else if (e->lane == SYNC) {
+		DEMAND(sync_frame(n->sync, &from->id, conn, &f, m, &n->out[SYNC]) == 0);
+	} else {
+		DEMAND(msg_decode(f.kind, f.body, &msg) == 0);
+		DEMAND(member_frame(n->member, &from->id, conn, &f, &msg, m, &n->out[GOSSIP]) == 0);
+	}
+	carry_out(w, n);
+}
+
+static void
+deliver(struct world *w, struct event *e)
+{
+	unsigned i = e->back ? e->node : e->other, j = e->back ? e->other : e->node;
+	struct link *l = &w->links[i][j][e->lane];
+	struct pipe *p = &l->pipe[e->back];
+	struct buf *frame;
+
+	if (l->epoch != e->epoch || !w->nodes[e->node].alive || p->count == 0)
+		return;
+	if (w->cut[e->other][e->node]) {
+		struct event *again = add_event(w, EV_DELIVER, e->node, w->now + 20 * MS);
+
+		again->other = e->other;
+		again->lane = e->lane;
+		again->back = e->back;
+		again->epoch = e->epoch;
+		return;
+	}
+	frame = p->frames[0];
+	memmove(p->frames, p->frames + 1, --p->count * sizeof(*p->frames));
+	frame_came(w, e, frame);
+	buf_unref(frame);
+}
+
+/* ----------------------------------------------------------------- storage */
+
+/* As host/storage.c: all that has come is one transaction. */
+static void
+apply(struct world *w, struct node *n)
+{
+	struct dyn_engine *e = disk_engine(n->disk);
+	enum dyn_durability d = DYN_DURABLE_MEMORY;
+	unsigned count = n->queued;
+	int rc = 0;
+
+	n->applying = false;
+	n->queued = 0;
+	for (unsigned i = 0; i < count; i++)
+		if (n->queue[i]->generation >= n->failed_generation)
+			d = MIN(d, n->queue[i]->durability);
+	if (chance(w, w->o.fail_commit)) {
+		rc = below(w, 2) == 0 ? DYN_EFULL : DYN_EIO;
+		tell(w, "commit at %c fails", node_letter(&n->id));
+	}
+	for (unsigned i = 0; i < count; i++) {
+		struct batch *b = n->queue[i];
+		int of_this = rc;
+
+		if (b->generation < n->failed_generation)
+			of_this = DYN_EIO;
+		else if (rc != 0)
+			n->failed_generation = b->generation + 1;
+		else
+			of_this = e->apply(e->self, b->rows, b->count, d);
+		post(w, n, WORKER, L_COMMITTED, b, of_this, NULL);
+	}
+}
+
+static void
+to_storage(struct world *w, struct node *n, struct batch *b)
+{
+	DEMAND(n->queued < ARRAY_LEN(n->queue));
+	n->queue[n->queued++] = b;
+	if (n->applying)
+		return;
+	n->applying = true;
+	add_event(w, EV_APPLY, index_of(w, n), w->now + 20 * NS_PER_US + below(w, w->o.commit_us) * NS_PER_US);
+}
+
+/* ------------------------------------------------------------------- calls */
+
+static size_t
+values_of(const struct buf *object, uint64_t *ids, size_t max)
+{
+	struct object o;
+	size_t count = 0;
+
+	if (object == NULL || object->len == 0)
+		return 0;
+	DEMAND(object_decode(&o, buf_slice(object)) == 0);
+	for (size_t i = 0; i < o.count; i++) {
+		if (o.values[i].value.len != sizeof(uint64_t))
+			continue; /* a delete */
+		DEMAND(count < max);
+		memcpy(&ids[count++], o.values[i].value.data, sizeof(uint64_t));
+	}
+	object_fini(&o);
+	return count;
+}
+
+static void
+remember(struct context *to, const struct op *op, const uint64_t *ids, size_t count)
+{
+	struct object o;
+
+	clock_fini(&to->clock);
+	memset(to, 0, sizeof(*to));
+	if (op->object == NULL || op->object->len == 0)
+		return;
+	DEMAND(object_decode(&o, buf_slice(op->object)) == 0);
+	DEMAND(clock_copy(&to->clock, &o.clock) == 0);
+	for (size_t i = 0; i < o.count; i++)
+		to->time = MAX(to->time, o.values[i].time);
+	object_fini(&o);
+	to->there = true;
+	to->count = count;
+	memcpy(to->ids, ids, count * sizeof(*ids));
+}
+
+static void
+get_ended(struct world *w, struct call *c, const struct op *op)
+{
+	struct session *s = &w->sessions[c->session];
+	uint64_t ids[IDS_MAX];
+	size_t count = values_of(op->object, ids, ARRAY_LEN(ids));
+	struct oracle_read r = { .key = c->key, .session = c->session, .node = c->node,
+		.strict_r = c->strict_r, .n = COPIES, .began = c->began, .ended = w->now, .ids = ids,
+		.count = count };
+
+	oracle_read(w->oracle, &r);
+	if (!s->kept[c->key].there || below(w, 20) == 0)
+		remember(&s->kept[c->key], op, ids, count);
+	remember(&s->last[c->key], op, ids, count);
+}
+
+static void
+call_ended(struct world *w, struct op *op)
+{
+	struct call *c = op->call;
+
+	w->digest = mix64(w->digest ^ (uint64_t)op->rc ^ w->now);
+	tell(w, "call %" PRIu64 " ends: %s", c->id, rc_text(op->rc));
+	DEMAND(!c->ended);
+	c->ended = true;
+	w->open--;
+	w->out.done += op->rc == 0;
+	/* A paused process cannot keep time. */
+	if (w->o.pause_ms == 0)
+		DEMAND(w->now <= c->began + (op->timeout_ms + 1000) * MS);
+	if (op->kind == OP_GET && op->rc == 0) {
+		get_ended(w, c, op);
+	} else if (op->kind != OP_GET) {
+		const struct oracle_receipt receipt = { .w = op->receipt.owners, .durable = c->durable,
+			.stamp = op->time };
+
+		oracle_write_end(w->oracle, w->now, c->id, op->rc == 0 ? ORACLE_DONE :
+		    op->rc == DYN_EUNKNOWN ? ORACLE_UNKNOWN : ORACLE_FAILED, op->rc == 0 ? &receipt : NULL);
+	}
+	op_free(op);
+}
+
+static const char *
+key_text(unsigned key)
+{
+	static char text[16];
+
+	snprintf(text, sizeof(text), "k%u", key);
+	return text;
+}
+
+static void
+start_call(struct world *w, struct node *n, unsigned session, enum op_kind kind, unsigned key,
+    const struct with *with, const struct context *seen)
+{
+	struct call *c = calloc(1, sizeof(*c));
+	struct with how = *with;
+	struct op *op;
+
+	DEMAND(c != NULL);
+	how.value = "";
+	op = op_new(kind, key_text(key), &how);
+	*c = (struct call){ .w = w, .id = ++w->ids, .began = w->now, .session = session, .key = key,
+		.node = index_of(w, n), .kind = kind, .strict_r = op->r, .next = w->calls };
+	w->calls = c;
+	w->open++;
+	w->out.calls++;
+	c->durable = op->durability == DYN_DURABLE_DISK;
+	op->call = c;
+	if (kind == OP_PUT) {
+		buf_unref(op->value);
+		op->value = buf_copy(&c->id, sizeof(c->id));
+	}
+	if (seen != NULL && seen->there) {
+		DEMAND(clock_copy(&op->context, &seen->clock) == 0);
+		op->has_context = true;
+		op->after = seen->time;
+	}
+	if (kind != OP_GET) {
+		const struct oracle_write x = { .id = c->id, .key = key,
+			.kind = how.lww ? ORACLE_LWW : kind == OP_DELETE ? ORACLE_DELETE : ORACLE_PUT,
+			.session = session, .node = c->node, .parents = seen != NULL ? seen->ids : NULL,
+			.parents_count = seen != NULL ? seen->count : 0 };
+
+		oracle_write_begin(w->oracle, w->now, &x);
+	}
+	tell(w, "call %" PRIu64 ": %s k%u at %c by session %u R=%u W=%u", c->id,
+	    kind == OP_GET ? "get" : kind == OP_PUT ? "put" : "delete", key, node_letter(&n->id), session,
+	    op->r, op->w);
+	work_op(n->work, op, moment_of(w, n), &n->out[WORKER]);
+	carry_out(w, n);
+}
+
+static bool
+is_lww(const struct world *w, unsigned key)
+{
+	return w->o.lww && key % 2 == 1;
+}
+
+static void
+next_call(struct world *w, unsigned session)
+{
+	struct session *s = &w->sessions[session];
+	unsigned key = (unsigned)below(w, w->o.keys), what = (unsigned)below(w, 10);
+	struct node *n = &w->nodes[below(w, w->o.nodes)];
+	const struct context *seen = &s->last[key];
+	struct with how = { .r = (uint8_t)w->o.r, .w = (uint8_t)w->o.w, .lww = is_lww(w, key),
+		.timeout_ms = 50 + (uint32_t)below(w, 2000) };
+
+	add_event(w, EV_CALL, session, w->now + 1 + below(w, w->o.op_gap_ms * MS));
+	if (w->calm || !n->alive || n->paused_until > w->now)
+		return;
+	if (chance(w, w->o.weak))
+		how.durability = DYN_DURABLE_OS + (enum dyn_durability)below(w, 2);
+	if (chance(w, w->o.keep_context) && s->kept[key].there)
+		seen = below(w, 2) == 0 ? &s->kept[key] : &w->sessions[below(w, w->o.sessions)].last[key];
+	if (what < 4)
+		start_call(w, n, session, OP_GET, key, &how, NULL);
+	else if (what < 9 || !w->o.deletes || !seen->there || is_lww(w, key))
+		start_call(w, n, session, OP_PUT, key, &how, below(w, 10) == 0 ? NULL : seen);
+	else
+		start_call(w, n, session, OP_DELETE, key, &how, seen);
+}
+
+/* ------------------------------------------------------------------- nodes */
+
+static void
+effect(struct world *w, struct node *n, enum thread t, struct effect *e)
+{
+	switch (e->kind) {
+	case FX_SEND:
+		send_frame(w, n, t, e);
+		break;
+	case FX_REPLY:
+		send_reply(w, n, t, e);
+		break;
+	case FX_COMMIT:
+		to_storage(w, n, e->what);
+		break;
+	case FX_DONE:
+		call_ended(w, e->what);
+		break;
+	case FX_VIEW:
+		view_unref(n->saved);
+		n->saved = view_ref(e->view);
+		post(w, n, WORKER, L_VIEW, view_ref(e->view), 0, NULL);
+		post(w, n, SYNC, L_VIEW, view_ref(e->view), 0, NULL);
+		break;
+	case FX_POKE:
+		if (!id_is_zero(&e->to))
+			post(w, n, GOSSIP, L_POKE, NULL, 0, &e->to);
+		break;
+	case FX_FENCED:
+		post(w, n, SYNC, L_FENCED, e->what, e->rc, NULL);
+		break;
+	case FX_ROWS:
+		post(w, n, WORKER, L_ROWS, e->what, 0, NULL);
+		break;
+	case FX_STORED:
+		post(w, n, SYNC, L_STORED, e->what, e->rc, NULL);
+		break;
+	case FX_SYNCED:
+		post(w, n, GOSSIP, L_SYNCED, view_ref(e->view), 0, NULL);
+		break;
+	case FX_CHANGED:
+		post(w, n, SYNC, L_CHANGED, e->what, 0, NULL);
+		e->what = NULL;
+		break;
+	case FX_LOG:
+		tell(w, "%c: %.*s", node_letter(&n->id), (int)e->frame->len, (const char *)e->frame->data);
+		break;
+	case FX_FAIL:
+		DEMAND(!"a node cannot go on");
+		break;
+	}
+}
+
+static void
+wake_at(struct world *w, struct node *n, enum thread t, uint64_t at)
+{
+	struct event *e;
+
+	if (at == TIME_NEVER || (n->wake_set[t] <= at && n->wake_set[t] > w->now))
+		return;
+	n->wake_set[t] = MAX(at, w->now + 1);
+	e = add_event(w, EV_WAKE, index_of(w, n), n->wake_set[t]);
+	e->lane = t;
+}
+
+static void
+carry_out(struct world *w, struct node *n)
+{
+	bool again = true;
+
+	while (again) {
+		again = false;
+		for (unsigned t = 0; t < THREADS; t++) {
+			for (size_t i = 0; i < n->out[t].count; i++) {
+				/* By value: carrying out may add more and move the list. */
+				struct effect e = n->out[t].list[i];
+
+				memset(&n->out[t].list[i], 0, sizeof(e));
+				effect(w, n, (enum thread)t, &e);
+				effect_drop(&e);
+				again = true;
+			}
+			n->out[t].count = 0;
+		}
+	}
+	if (!n->turning && n->work->store.open != NULL) {
+		n->turning = true;
+		add_event(w, EV_TURN, index_of(w, n), w->now + 1 + below(w, 200) * NS_PER_US);
+	}
+	wake_at(w, n, WORKER, work_wake(n->work));
+	wake_at(w, n, SYNC, sync_wake(n->sync));
+	wake_at(w, n, GOSSIP, member_wake(n->member));
+}
+
+/* As lib/identity.c: the actor is kept only over a clean stop, and there is
+ * none here. */
+static void
+node_start(struct world *w, struct node *n)
+{
+	uint64_t random = below(w, UINT32_MAX);
+	struct work_options o = { .self = n->id, .engine = disk_engine(n->disk), .workers = 1,
+		.siblings_max = 50, .skew_max_ms = 60000, .bytes_max = 1 << 22, .seed = rng_next(&w->rng) };
+	struct sync_options s = { .self = n->id, .engine = o.engine, .w = w->o.w, .workers = 1,
+		.seed = rng_next(&w->rng) };
+	struct member_options m = { .saved = n->saved, .seed = rng_next(&w->rng) };
+
+	n->actor = ((n->actor >> 48) + 1) << 48 | random << 16;
+	n->incarnation++;
+	o.actor = (struct actor){ load_be64(n->id.bytes), n->actor };
+	m.settings = n->saved->settings;
+	m.self = *view_find(n->saved, &n->id);
+	m.self.incarnation = n->incarnation;
+	n->life++;
+	n->alive = true;
+	n->turning = n->applying = n->fenced = false;
+	n->failed_generation = 0;
+	memset(n->wake_set, 0, sizeof(n->wake_set));
+	for (unsigned t = 0; t < THREADS; t++)
+		outbox_init(&n->out[t]);
+	DEMAND(work_new(&n->work, &o) == 0);
+	DEMAND(sync_new(&n->sync, &s) == 0);
+	DEMAND(member_new(&n->member, &m, moment_of(w, n), &n->out[GOSSIP]) == 0);
+	tell(w, "%c starts", node_letter(&n->id));
+	for (unsigned i = 0; i < w->o.nodes; i++)
+		for (unsigned t = 0; t < THREADS; t++)
+			dial_later(w, index_of(w, n), i, t);
+	carry_out(w, n);
+}
+
+/* What others gave the worker to hold. */
+static void
+drop_tokens(struct work *work)
+{
+	for (size_t i = 0; i < work->waiters_count; i++) {
+		const struct waiter *x = &work->waiters[(work->waiters_first + i) % work->waiters_cap];
+
+		if (x->kind == WAIT_FENCE)
+			view_unref(x->token);
+		else if (x->kind == WAIT_ROWS)
+			rows_free(x->token);
+	}
+}
+
+static void
+free_machines(struct node *n)
+{
+	for (unsigned i = 0; i < n->queued; i++)
+		batch_free(n->queue[i]);
+	n->queued = 0;
+	drop_tokens(n->work);
+	work_free(n->work);
+	sync_free(n->sync);
+	member_free(n->member);
+	view_unref(n->sync_view);
+	n->sync_view = NULL;
+	for (unsigned t = 0; t < THREADS; t++)
+		outbox_fini(&n->out[t]);
+}
+
+static void
+crash(struct world *w, struct node *n)
+{
+	unsigned i = index_of(w, n);
+
+	if (!n->alive)
+		return;
+	tell(w, "%c crashes", node_letter(&n->id));
+	n->alive = false;
+	n->life++;
+	for (unsigned j = 0; j < w->o.nodes; j++)
+		for (unsigned t = 0; t < THREADS; t++) {
+			uint64_t noticed = w->o.power ? below(w, 3000) * MS : 50 * NS_PER_US;
+
+			break_link(w, i, j, t, 0);
+			w->links[i][j][t].up = w->links[i][j][t].half = false;
+			w->links[i][j][t].epoch++;
+			break_link(w, j, i, t, noticed);
+		}
+	for (struct call *c = w->calls; c != NULL; c = c->next)
+		if (!c->ended && c->node == i) {
+			c->ended = true; /* nobody will be told: pending for good */
+			w->open--;
+		}
+	free_machines(n);
+	if (w->o.power)
+		disk_crash(n->disk, &w->rng);
+	add_event(w, EV_START, i, w->now + (10 + below(w, 5000)) * MS);
+}
+
+static void
+letter(struct world *w, struct event *e)
+{
+	struct node *n = &w->nodes[e->node];
+	struct moment m = moment_of(w, n);
+	void *what = e->what;
+
+	e->what = NULL;
+	switch (e->letter) {
+	case L_VIEW:
+		if (e->lane == WORKER) {
+			work_view(n->work, what, m, &n->out[WORKER]);
+			view_unref(what);
+			break;
+		}
+		n->fenced = n->sync_view != NULL &&
+		    table_compare(n->sync_view->current, ((struct view *)what)->current) == 0;
+		view_unref(n->sync_view);
+		n->sync_view = what;
+		sync_view(n->sync, what, m, &n->out[SYNC]);
+		if (!n->fenced)
+			post(w, n, WORKER, L_FENCE, view_ref(what), 0, NULL);
+		break;
+	case L_FENCE:
+		work_fence(n->work, what, what, m, &n->out[WORKER]);
+		break;
+	case L_FENCED:
+		if (e->rc == 0 && table_compare(((struct view *)what)->current, n->sync_view->current) == 0)
+			sync_fenced(n->sync, n->sync_view, m, &n->out[SYNC]);
+		else if (e->rc != 0)
+			post(w, n, WORKER, L_FENCE, view_ref(n->sync_view), 0, NULL);
+		view_unref(what);
+		break;
+	case L_ROWS:
+		work_rows(n->work, buf_slice(((struct rows *)what)->bytes), what, m, &n->out[WORKER]);
+		break;
+	case L_STORED:
+		sync_stored(n->sync, what, e->rc, m, &n->out[SYNC]);
+		break;
+	case L_CHANGED:
+		sync_changed(n->sync, what, m, &n->out[SYNC]);
+		break;
+	case L_SYNCED:
+		member_synced(n->member, ((struct view *)what)->current, m, &n->out[GOSSIP]);
+		view_unref(what);
+		break;
+	case L_POKE:
+		member_poke(n->member, &e->id, m, &n->out[GOSSIP]);
+		break;
+	case L_COMMITTED:
+		work_committed(n->work, what, e->rc, m, &n->out[WORKER]);
+		break;
+	}
+	carry_out(w, n);
+}
+
+/* ------------------------------------------------------------------ faults */
+
+static void
+fault_again(struct world *w, enum event_kind kind, unsigned mean_ms)
+{
+	if (mean_ms > 0 && !w->calm)
+		add_event(w, kind, 0, w->now + 1 + below(w, 2 * (uint64_t)mean_ms) * MS);
+}
+
+/* Cut some directions between two sides, or one, or all of one node. */
+static void
+split(struct world *w)
+{
+	unsigned kind = (unsigned)below(w, 3);
+	uint64_t side = below(w, (uint64_t)1 << w->o.nodes);
+
+	for (unsigned i = 0; i < w->o.nodes; i++)
+		for (unsigned j = 0; j < w->o.nodes; j++) {
+			if (i == j || (side >> i & 1) == (side >> j & 1))
+				continue;
+			if (kind == 0 || (kind == 1 && (side >> i & 1) == 0) || (kind == 2 && below(w, 2) == 0))
+				w->cut[i][j] = true;
+		}
+	tell(w, "split %" PRIx64 " kind %u", side, kind);
+	for (unsigned i = 0; i < w->o.nodes; i++)
+		for (unsigned j = 0; j < w->o.nodes; j++)
+			for (unsigned t = 0; t < THREADS; t++)
+				if ((w->cut[i][j] || w->cut[j][i]) && below(w, 2) == 0)
+					break_link(w, i, j, t, below(w, 3000) * MS);
+	add_event(w, EV_MEND, 0, w->now + below(w, 8000) * MS);
+}
+
+static void
+fault(struct world *w, enum event_kind kind)
+{
+	unsigned i = (unsigned)below(w, w->o.nodes), j = (unsigned)below(w, w->o.nodes);
+	uint64_t until;
+
+	switch (kind) {
+	case EV_CRASH:
+		crash(w, &w->nodes[i]);
+		fault_again(w, kind, w->o.crash_ms);
+		break;
+	case EV_BREAK:
+		break_link(w, i, j, (unsigned)below(w, THREADS), below(w, 4) == 0 ? below(w, 2000) * MS : 0);
+		fault_again(w, kind, w->o.break_ms);
+		break;
+	case EV_SPLIT:
+		split(w);
+		fault_again(w, kind, w->o.split_ms);
+		break;
+	case EV_PAUSE:
+		/* Never shortened: its letters wait for that time, in order. */
+		until = w->now + below(w, 4000) * MS;
+		w->nodes[i].paused_until = MAX(w->nodes[i].paused_until, until);
+		tell(w, "%c pauses", node_letter(&w->nodes[i].id));
+		fault_again(w, kind, w->o.pause_ms);
+		break;
+	default:
+		w->nodes[i].skew_ms = (int64_t)below(w, 40000) - 20000;
+		fault_again(w, kind, w->o.jump_ms);
+		break;
+	}
+}
+
+/* ------------------------------------------------------------------- a run */
+
+static void
+run_of_node(struct world *w, struct event *e)
+{
+	struct node *n = &w->nodes[e->node];
+	struct moment m = moment_of(w, n);
+
+	switch (e->kind) {
+	case EV_LETTER:
+		letter(w, e);
+		return;
+	case EV_WAKE:
+		n->wake_set[e->lane] = 0;
+		if (e->lane == WORKER && work_wake(n->work) <= w->now)
+			work_tick(n->work, m, &n->out[WORKER]);
+		else if (e->lane == SYNC && sync_wake(n->sync) <= w->now)
+			sync_tick(n->sync, m, &n->out[SYNC]);
+		else if (e->lane == GOSSIP && member_wake(n->member) <= w->now)
+			member_tick(n->member, m, &n->out[GOSSIP]);
+		break;
+	case EV_TURN:
+		n->turning = false;
+		work_turn(n->work, &n->out[WORKER]);
+		break;
+	default:
+		apply(w, n);
+		break;
+	}
+	carry_out(w, n);
+}
+
+static bool
+step(struct world *w, uint64_t until)
+{
+	struct event *e;
+	struct node *n;
+
+	if (w->count == 0 || w->heap[1]->at > until)
+		return false;
+	e = pop_event(w);
+	w->now = e->at;
+	n = &w->nodes[e->node];
+	if (n->paused_until > w->now && e->kind <= EV_APPLY) {
+		/* With its old place in the order: what waited longer comes first. */
+		e->at = n->paused_until;
+		push_event(w, e);
+		return true;
+	}
+	w->digest = mix64(w->digest ^ e->at ^ (uint64_t)e->kind << 56 ^ (uint64_t)e->node << 48);
+	if (e->kind == EV_DELIVER) {
+		deliver(w, e);
+	} else if (e->kind <= EV_APPLY) {
+		if (n->alive && n->life == e->life)
+			run_of_node(w, e);
+	} else if (e->kind == EV_DIAL) {
+		dial(w, e);
+	} else if (e->kind == EV_LOST) {
+		link_lost(w, e);
+	} else if (e->kind == EV_START) {
+		if (!n->alive)
+			node_start(w, n);
+	} else if (e->kind == EV_CALL) {
+		next_call(w, e->node);
+	} else if (e->kind == EV_MEND) {
+		memset(w->cut, 0, sizeof(w->cut));
+	} else if (!w->calm) {
+		fault(w, e->kind);
+	}
+	free_event(e);
+	return true;
+}
+
+static void
+run_for(struct world *w, uint64_t ns)
+{
+	uint64_t until = w->now + ns;
+
+	while (step(w, until))
+		continue;
+	w->now = until;
+}
+
+static struct dyn_slice
+copy_of(struct world *w, const struct view *v, unsigned key, unsigned i, struct node **owner)
+{
+	struct buf *name = key_name(key_text(key));
+	struct dyn_slice s;
+	struct group g;
+
+	view_readers(v, name_partition(buf_slice(name), PARTITIONS), &g);
+	DEMAND(g.count == COPIES);
+	*owner = node_of(w, &v->records[g.member[i]].id);
+	s = disk_find((*owner)->disk, DYN_SPACE_DATA, buf_slice(name));
+	buf_unref(name);
+	return s;
+}
+
+static bool
+converged(struct world *w)
+{
+	struct node *owner;
+
+	for (unsigned k = 0; k < w->o.keys; k++)
+		for (unsigned i = 1; i < COPIES; i++)
+			if (!slice_equal(copy_of(w, w->nodes[0].saved, k, 0, &owner),
+			    copy_of(w, w->nodes[0].saved, k, i, &owner)))
+				return false;
+	return w->open == 0;
+}
+
+/* Everything works again, for good; reads of all copies repair what differs. */
+static void
+heal(struct world *w)
+{
+	uint64_t until = w->now + HEAL_LIMIT;
+
+	w->calm = true;
+	tell(w, "calm");
+	memset(w->cut, 0, sizeof(w->cut));
+	for (unsigned i = 0; i < w->o.nodes; i++) {
+		if (!w->nodes[i].alive)
+			node_start(w, &w->nodes[i]);
+	}
+	/* Those that pause go on in this time. */
+	run_for(w, 10 * NS_PER_S);
+	while (w->now < until) {
+		for (unsigned k = 0; k < w->o.keys; k++) {
+			const struct with how = { .r = COPIES, .w = (uint8_t)w->o.w, .lww = is_lww(w, k) };
+
+			start_call(w, &w->nodes[below(w, w->o.nodes)], 0, OP_GET, k, &how, NULL);
+		}
+		run_for(w, 2 * NS_PER_S);
+		if (converged(w))
+			break;
+	}
+	for (unsigned k = 0; k < w->o.keys; k++)
+		for (unsigned i = 0; i < COPIES; i++) {
+			struct node *owner;
+			struct dyn_slice s = copy_of(w, w->nodes[0].saved, k, i, &owner);
+			struct buf *object = buf_copy(s.data, s.len);
+			uint64_t ids[IDS_MAX];
+
+			DEMAND(object != NULL);
+			oracle_final(w->oracle, k, index_of(w, owner), ids, values_of(object, ids, IDS_MAX));
+			buf_unref(object);
+		}
+	if (!converged(w)) {
+		fprintf(stderr, "S7: copies differ %u s after all was healed\n", (unsigned)(HEAL_LIMIT / NS_PER_S));
+		w->out.broken++;
+	}
+}
+
+static void
+world_free(struct world *w)
+{
+	while (w->count > 0)
+		free_event(pop_event(w));
+	for (unsigned i = 0; i < w->o.nodes; i++) {
+		free_machines(&w->nodes[i]);
+		view_unref(w->nodes[i].saved);
+		disk_free(w->nodes[i].disk);
+		for (unsigned j = 0; j < w->o.nodes; j++)
+			for (unsigned t = 0; t < 2 * THREADS; t++) {
+				struct pipe *p = &w->links[i][j][t / 2].pipe[t % 2];
+
+				pipe_clear(p);
+				free(p->frames);
+			}
+	}
+	for (unsigned s = 0; s < SESSIONS_MAX; s++)
+		for (unsigned k = 0; k < KEYS_MAX; k++) {
+			clock_fini(&w->sessions[s].last[k].clock);
+			clock_fini(&w->sessions[s].kept[k].clock);
+		}
+	while (w->calls != NULL) {
+		struct call *next = w->calls->next;
+
+		free(w->calls);
+		w->calls = next;
+	}
+	oracle_free(w->oracle);
+	free(w->heap);
+	free(w);
+}
+
+void
+swarm_draw(struct swarm *o, uint64_t seed)
+{
+	struct rng r = { mix64(seed) };
+	/* Each fault is there in about half of the runs. */
+	#define DRAW(least, most) (rng_below(&r, 2) == 0 ? 0 : \
+	    (unsigned)((least) + rng_below(&r, (most) - (least) + 1)))
+	*o = (struct swarm){ .nodes = 3 + (unsigned)rng_below(&r, 5), .keys = 1 + (unsigned)rng_below(&r, 8),
+		.sessions = 1 + (unsigned)rng_below(&r, SESSIONS_MAX) };
+	o->w = 1 + (unsigned)rng_below(&r, 3);
+	o->r = rng_below(&r, 4) == 0 ? 1 : COPIES + 1 - o->w;
+	o->storm_ms = 20000 + (unsigned)rng_below(&r, 40000);
+	o->op_gap_ms = 200 + (unsigned)rng_below(&r, 800);
+	o->crash_ms = DRAW(1000, 15000);
+	o->break_ms = DRAW(200, 5000);
+	o->split_ms = DRAW(2000, 20000);
+	o->pause_ms = DRAW(2000, 20000);
+	o->jump_ms = DRAW(1000, 20000);
+	o->slow_frame = DRAW(1, 50);
+	o->hang_ms = 10 + (unsigned)rng_below(&r, 2000);
+	o->fail_commit = DRAW(1, 100);
+	o->commit_us = 100 + (unsigned)rng_below(&r, 30000);
+	o->mailbox_us = 10 + (unsigned)rng_below(&r, 3000);
+	o->weak = DRAW(10, 400);
+	o->keep_context = DRAW(50, 500);
+	o->lww = rng_below(&r, 3) == 0;
+	o->deletes = rng_below(&r, 2) == 0;
+	o->power = rng_below(&r, 2) == 0;
+	#undef DRAW
+}
+
+struct outcome
+world_run(const struct swarm *o, uint64_t seed, bool trace)
+{
+	const struct oracle_options options = { .skew = UINT64_MAX };
+	struct world *w = calloc(1, sizeof(*w));
+	struct view *v = view_ring(o->nodes, COPIES, PARTITIONS);
+	struct outcome out;
+	size_t broken;
+
+	DEMAND(w != NULL);
+	w->o = *o;
+	w->trace = trace;
+	w->rng.state = mix64(seed ^ 0x5eed);
+	w->now = NS_PER_S;
+	w->oracle = oracle_new(&options);
+	for (unsigned i = 0; i < o->nodes; i++) {
+		w->nodes[i].id = node_id((char)('a' + i));
+		w->nodes[i].disk = disk_new();
+		w->nodes[i].saved = view_ref(v);
+		w->nodes[i].incarnation = 1;
+	}
+	for (unsigned i = 0; i < o->nodes; i++)
+		node_start(w, &w->nodes[i]);
+	view_unref(v);
+	run_for(w, 2 * NS_PER_S);
+	for (unsigned i = 0; i < o->sessions; i++)
+		add_event(w, EV_CALL, i, w->now + below(w, o->op_gap_ms * MS));
+	fault_again(w, EV_CRASH, o->crash_ms);
+	fault_again(w, EV_BREAK, o->break_ms);
+	fault_again(w, EV_SPLIT, o->split_ms);
+	fault_again(w, EV_PAUSE, o->pause_ms);
+	fault_again(w, EV_JUMP, o->jump_ms);
+	run_for(w, o->storm_ms * MS);
+	heal(w);
+	broken = oracle_judge(w->oracle);
+	for (size_t i = 0; i < broken; i++)
+		fprintf(stderr, "%s\n", oracle_violation(w->oracle, i).story);
+	out = w->out;
+	out.broken += (unsigned)broken;
+	out.digest = w->digest;
+	out.virtual_ns = w->now;
+	world_free(w);
+	return out;
+}

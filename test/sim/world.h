@@ -1,0 +1,47 @@
+/*
+ * A whole ring in one process, from one seed: the machines that ship (member,
+ * work, sync) with their codec, over a virtual network, virtual disks
+ * (disk.h) and a virtual clock; what the callers saw goes to the oracle
+ * (test/oracle).
+ *
+ * Each seed draws its own ring, workload and faults (struct swarm): a run in
+ * which every fault happens all the time finds less than many runs with a few
+ * (swarm testing).  First it storms, and safety must hold; then everything is
+ * healed for good, and within bounded virtual time all owners of each key must
+ * hold the same bytes.
+ */
+#ifndef DYN_SIM_WORLD_H
+#define DYN_SIM_WORLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct swarm {
+	unsigned nodes, keys, sessions;
+	unsigned r, w;
+	unsigned storm_ms;      /* how long it storms */
+	unsigned op_gap_ms;     /* between two calls of a session, at most */
+	/* Mean time between two of a kind, over the whole ring; 0 = never. */
+	unsigned crash_ms, break_ms, split_ms, pause_ms, jump_ms;
+	unsigned slow_frame;    /* in 1,000 */
+	unsigned hang_ms;       /* of a slow frame, at most */
+	unsigned fail_commit;   /* in 1,000 */
+	unsigned commit_us;     /* at most */
+	unsigned mailbox_us;    /* a letter between two threads takes, at most */
+	unsigned weak;          /* puts not to disk, in 1,000 */
+	unsigned keep_context;  /* contexts older than the last get, in 1,000 */
+	bool lww, deletes, power; /* power: a crash is of the machine, not of the process */
+};
+
+struct outcome {
+	uint64_t digest;     /* of all that happened */
+	uint64_t virtual_ns;
+	unsigned calls, done;
+	unsigned broken;     /* promises; the stories went to stderr */
+};
+
+void swarm_draw(struct swarm *, uint64_t seed);
+/* trace: each event to stderr. */
+struct outcome world_run(const struct swarm *, uint64_t seed, bool trace);
+
+#endif
