@@ -152,18 +152,18 @@ disk_scan(void *self, enum dyn_space space, struct dyn_slice after, struct dyn_s
     dyn_engine_row *visit, void *arg)
 {
 	struct disk *d = self;
-	int rc = 0;
 
-	for (size_t i = lower(d, space, after); i < d->count && d->items[i].space == space && rc == 0; i++) {
+	for (size_t i = lower(d, space, after); i < d->count && d->items[i].space == space; i++) {
 		struct dyn_slice id = buf_slice(d->items[i].id);
 
 		if (after.data != NULL && slice_compare(id, after) == 0)
 			continue;
 		if (last.data != NULL && slice_compare(id, last) > 0)
 			break;
-		rc = visit(arg, id, buf_slice(d->items[i].value));
+		if (visit(arg, id, buf_slice(d->items[i].value)) != 0)
+			break; /* which is no error */
 	}
-	return rc;
+	return 0;
 }
 
 static int

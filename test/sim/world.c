@@ -45,7 +45,7 @@ enum event_kind {
 };
 
 enum letter_kind { L_VIEW, L_FENCE, L_FENCED, L_ROWS, L_STORED, L_CHANGED, L_SYNCED, L_POKE,
-	L_COMMITTED };
+	L_COMMITTED, L_LEDGER, L_FULL };
 
 struct event {
 	uint64_t at, order, life, epoch;
@@ -221,6 +221,8 @@ free_event(struct event *e)
 			changes_free(e->what);
 		else if (e->letter == L_COMMITTED)
 			batch_free(e->what);
+		else if (e->letter == L_LEDGER)
+			buf_unref(e->what);
 		else
 			view_unref(e->what);
 	}
@@ -573,7 +575,7 @@ call_ended(struct world *w, struct op *op)
 	if (op->kind == OP_GET && op->rc == 0) {
 		get_ended(w, c, op);
 	} else if (op->kind != OP_GET) {
-		const struct oracle_receipt receipt = { .w = op->receipt.owners, .durable = c->durable,
+		const struct oracle_receipt receipt = { .w = op->receipt.standins > 0 ? 0 : op->receipt.owners, .durable = c->durable,
 			.stamp = op->time };
 
 		oracle_write_end(w->oracle, w->now, c->id, op->rc == 0 ? ORACLE_DONE :
@@ -603,7 +605,9 @@ start_call(struct world *w, struct node *n, unsigned session, enum op_kind kind,
 	how.value = "";
 	op = op_new(kind, key_text(key), &how);
 	*c = (struct call){ .w = w, .id = ++w->ids, .began = w->now, .session = session, .key = key,
-		.node = index_of(w, n), .kind = kind, .strict_r = op->r, .next = w->calls };
+		.node = index_of(w, n), .kind = kind, .next = w->calls };
+	if ((op->flags & DYN_STRICT) != 0)
+		c->strict_r = op->r;
 	w->calls = c;
 	w->open++;
 	w->out.calls++;
@@ -652,6 +656,8 @@ next_call(struct world *w, unsigned session)
 	add_event(w, EV_CALL, session, w->now + 1 + below(w, w->o.op_gap_ms * MS));
 	if (w->calm || !n->alive || n->paused_until > w->now)
 		return;
+	if (chance(w, w->o.strict))
+		how.flags = DYN_STRICT;
 	if (chance(w, w->o.weak))
 		how.durability = DYN_DURABLE_OS + (enum dyn_durability)below(w, 2);
 	if (chance(w, w->o.keep_context) && s->kept[key].there)
@@ -707,6 +713,21 @@ effect(struct world *w, struct node *n, enum thread t, struct effect *e)
 	case FX_CHANGED:
 		post(w, n, SYNC, L_CHANGED, e->what, 0, NULL);
 		e->what = NULL;
+		break;
+	case FX_LEDGER:
+		post(w, n, t == SYNC ? GOSSIP : SYNC, L_LEDGER, e->frame, 0, &e->to);
+		e->frame = NULL;
+		break;
+	case FX_META: {
+		const struct dyn_row row = { DYN_SPACE_META, dyn_str(e->address),
+			buf_slice(e->frame) };
+		struct dyn_engine *engine = disk_engine(n->disk);
+
+		DEMAND(engine->apply(engine->self, &row, 1, DYN_DURABLE_DISK) == 0);
+		break;
+	}
+	case FX_HINTS_FULL:
+		post(w, n, WORKER, L_FULL, NULL, e->rc, NULL);
 		break;
 	case FX_LOG:
 		tell(w, "%c: %.*s", node_letter(&n->id), (int)e->frame->len, (const char *)e->frame->data);
@@ -767,12 +788,14 @@ node_start(struct world *w, struct node *n)
 	struct work_options o = { .self = n->id, .engine = disk_engine(n->disk), .workers = 1,
 		.siblings_max = 50, .skew_max_ms = 60000, .bytes_max = 1 << 22, .seed = rng_next(&w->rng) };
 	struct sync_options s = { .self = n->id, .engine = o.engine, .w = w->o.w, .workers = 1,
-		.seed = rng_next(&w->rng) };
+		.seed = rng_next(&w->rng), .hint_bytes_max = w->o.hint_bytes,
+		.hint_age_max_ms = w->o.hint_age_ms };
 	struct member_options m = { .saved = n->saved, .seed = rng_next(&w->rng) };
 
 	n->actor = ((n->actor >> 48) + 1) << 48 | random << 16;
 	n->incarnation++;
 	o.actor = (struct actor){ load_be64(n->id.bytes), n->actor };
+	o.standin = (struct actor){ o.actor.node, n->actor ^ UINT64_C(1) << 47 };
 	m.settings = n->saved->settings;
 	m.self = *view_find(n->saved, &n->id);
 	m.self.incarnation = n->incarnation;
@@ -784,7 +807,7 @@ node_start(struct world *w, struct node *n)
 	for (unsigned t = 0; t < THREADS; t++)
 		outbox_init(&n->out[t]);
 	DEMAND(work_new(&n->work, &o) == 0);
-	DEMAND(sync_new(&n->sync, &s) == 0);
+	DEMAND(sync_new(&n->sync, &s, moment_of(w, n)) == 0);
 	DEMAND(member_new(&n->member, &m, moment_of(w, n), &n->out[GOSSIP]) == 0);
 	tell(w, "%c starts", node_letter(&n->id));
 	for (unsigned i = 0; i < w->o.nodes; i++)
@@ -887,7 +910,23 @@ letter(struct world *w, struct event *e)
 		view_unref(what);
 		break;
 	case L_ROWS:
-		work_rows(n->work, buf_slice(((struct rows *)what)->bytes), what, m, &n->out[WORKER]);
+		if (((struct rows *)what)->of == ROWS_DROP)
+			work_drop(n->work, buf_slice(((struct rows *)what)->bytes), what, m,
+			    &n->out[WORKER]);
+		else
+			work_rows(n->work, buf_slice(((struct rows *)what)->bytes), what, m,
+			    &n->out[WORKER]);
+		break;
+	case L_LEDGER:
+		if (e->lane == GOSSIP) {
+			member_ledger(n->member, what);
+		} else {
+			sync_ledger(n->sync, &e->id, buf_slice(what), m, &n->out[SYNC]);
+			buf_unref(what);
+		}
+		break;
+	case L_FULL:
+		work_hints_full(n->work, e->rc != 0);
 		break;
 	case L_STORED:
 		sync_stored(n->sync, what, e->rc, m, &n->out[SYNC]);
@@ -1082,6 +1121,13 @@ converged(struct world *w)
 			if (!slice_equal(copy_of(w, w->nodes[0].saved, k, 0, &owner),
 			    copy_of(w, w->nodes[0].saved, k, i, &owner)))
 				return false;
+	for (unsigned i = 0; i < w->o.nodes; i++) {
+		struct hint_figures f;
+
+		sync_hints(w->nodes[i].sync, &f);
+		if (f.hints > 0)
+			return false;
+	}
 	return w->open == 0;
 }
 
@@ -1102,7 +1148,8 @@ heal(struct world *w)
 	run_for(w, 10 * NS_PER_S);
 	while (w->now < until) {
 		for (unsigned k = 0; k < w->o.keys; k++) {
-			const struct with how = { .r = COPIES, .w = (uint8_t)w->o.w, .lww = is_lww(w, k) };
+			const struct with how = { .r = COPIES, .w = (uint8_t)w->o.w, .lww = is_lww(w, k),
+				.flags = DYN_STRICT };
 
 			start_call(w, &w->nodes[below(w, w->o.nodes)], 0, OP_GET, k, &how, NULL);
 		}
@@ -1188,6 +1235,9 @@ swarm_draw(struct swarm *o, uint64_t seed)
 	o->lww = rng_below(&r, 3) == 0;
 	o->deletes = rng_below(&r, 2) == 0;
 	o->power = rng_below(&r, 2) == 0;
+	o->strict = (unsigned)rng_below(&r, 3) * 500;
+	o->hint_bytes = rng_below(&r, 4) == 0 ? 200 : 1 << 20;
+	o->hint_age_ms = rng_below(&r, 4) == 0 ? 2000 : 86400000;
 	#undef DRAW
 }
 

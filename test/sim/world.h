@@ -29,6 +29,8 @@ struct swarm {
 	unsigned commit_us;     /* at most */
 	unsigned mailbox_us;    /* a letter between two threads takes, at most */
 	unsigned weak;          /* puts not to disk, in 1,000 */
+	unsigned strict;        /* calls with DYN_STRICT, in 1,000 */
+	unsigned hint_bytes, hint_age_ms; /* limits of hints, now and then tiny */
 	unsigned keep_context;  /* contexts older than the last get, in 1,000 */
 	bool lww, deletes, power; /* power: a crash is of the machine, not of the process */
 };
