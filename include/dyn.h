@@ -448,17 +448,18 @@ struct dyn_receipt {
 };
 
 /*
- * Read a key: ask its owners, and the stand-ins of those that are down, wait for
- * r of them, return every version that no other version has seen, run the merge callback if there are several, and
- * bring stale owners up to date afterwards (read repair).
+ * Read a key: ask its owners, and the stand-ins of those that are down, wait
+ * for r of them, return every version that no other version has seen, run the
+ * merge callback if there are several, and bring stale owners up to date
+ * afterwards (read repair).
  *   key      1..DYN_KEY_MAX bytes
  *   call     may be NULL
  *   out      the result; free it with dyn_result_free.  NULL on failure
  * Returns    0, also if there is no such key (dyn_result_count is 0);
  *            DYN_EINVAL; DYN_ENOMEM; DYN_ETOOBIG; DYN_EQUORUM (fewer than r
- *            can be reached that know the key; with DYN_STRICT, owners); DYN_ETIMEOUT; DYN_EMERGE; DYN_EIO or
- *            DYN_ECORRUPT (with DYN_HERE, or DYN_LOCAL); DYN_EBUSY;
- *            DYN_ECLOSED; DYN_EFORKED; DYN_EDEADLK
+ *            can be reached that know the key; with DYN_STRICT, owners);
+ *            DYN_ETIMEOUT; DYN_EMERGE; DYN_EIO or DYN_ECORRUPT (with
+ *            DYN_HERE, or DYN_LOCAL); DYN_EBUSY; DYN_ECLOSED; DYN_EFORKED; DYN_EDEADLK
  * Threads    any but a callback of libdyn.
  */
 DYN_API int dyn_get(dyn_bucket *, struct dyn_slice key, const struct dyn_call *call,

@@ -1,68 +1,5 @@
 /* Counting hints, walking them, delivering, taking in.  Why is in hint.h. */
-#include "core/hint.h"
-
-#include "base/list.h"
-#include "base/map.h"
-#include "core/store.h"
-
-#define TARGETS_MAX (2 * DYN_N_MAX)
-#define DIRTY_ROW "dirty"
-#define DIRTY_BYTES (65536 / 8) /* a bit for each partition a ring may have */
-
-/* What is kept for one owner. */
-struct due {
-	struct map_link link;
-	struct list all;
-	struct dyn_id owner;
-	uint64_t count, bytes;
-	uint64_t since_ms;   /* wall clock at which the oldest came, or before */
-	uint64_t next_at;    /* of the walk; TIME_NEVER: nothing to walk */
-	struct buf *after;   /* where it is; NULL: at the beginning */
-	unsigned flying;
-	bool failed;         /* this walk left something behind */
-	uint8_t *dirty;      /* a bit a partition, or NULL */
-};
-
-struct flight {
-	struct list link;
-	enum { SENT, DROPPING } state;
-	struct due *due;
-	unsigned partition;
-	uint64_t number, until;
-	uint64_t rows;
-	struct buf *drop;    /* as in work_drop */
-	struct dyn_id targets[TARGETS_MAX];
-	unsigned targets_count;
-	uint32_t have;       /* targets that have it: one bit each */
-	bool spilled;
-};
-
-/* Rows of a peer on their way to the worker. */
-struct arrival {
-	struct list link;
-	uint64_t number, conn, request;
-};
-
-/* A member that keeps hints for this node. */
-struct keeper {
-	struct map_link link;
-	struct dyn_id id;
-	uint64_t count, asked_at;
-};
-
-struct hint {
-	struct hint_options o;
-	struct view *view;
-	struct map dues, keepers;
-	struct list all, flights, arrivals;
-	unsigned arrivals_count;
-	uint64_t count, bytes, delivered;
-	uint64_t waiting; /* sum of the keepers' counts */
-	uint64_t next_number;
-	uint64_t ledger_at;  /* when it may be told again */
-	bool ledger_old, dirty_old, full;
-	uint64_t dirty_count;
-};
+#include "core/hint_private.h"
 
 /* ----------------------------------------------------------------- counting */
 
@@ -80,8 +17,8 @@ due_find(const struct hint *h, const struct dyn_id *owner)
 	return NULL;
 }
 
-static struct due *
-due_get(struct hint *h, const struct dyn_id *owner)
+struct due *
+hint_due(struct hint *h, const struct dyn_id *owner)
 {
 	struct due *d = due_find(h, owner);
 
@@ -157,95 +94,9 @@ load_row(void *arg, struct dyn_slice id, struct dyn_slice value)
 	if (l->rc == DYN_EPROTO)
 		l->rc = DYN_ECORRUPT;
 	if (l->rc == 0)
-		count_in(l->h, due_get(l->h, &owner), value.len,
+		count_in(l->h, hint_due(l->h, &owner), value.len,
 		    ms == 0 ? l->m.wall_ms : MIN(ms, l->m.wall_ms), l->m);
 	return l->rc != 0;
-}
-
-/* ------------------------------------------------------------ dirty marks */
-
-static void
-mark_dirty(struct hint *h, struct due *d, unsigned partition)
-{
-	if (d->dirty == NULL)
-		d->dirty = mem_zalloc(DIRTY_BYTES);
-	if (d->dirty == NULL || (d->dirty[partition / 8] >> partition % 8 & 1) != 0)
-		return;
-	d->dirty[partition / 8] |= (uint8_t)(1u << partition % 8);
-	h->dirty_count++;
-	h->dirty_old = true;
-}
-
-/* The row: (id, slice of bits)*. */
-static void
-save_dirty(struct hint *h, struct outbox *out)
-{
-	size_t len = h->view != NULL ? (h->view->settings.partitions + 7) / 8 : 0;
-	struct effect *e;
-	struct buf *bytes;
-	struct wr w;
-
-	if (!h->dirty_old || h->view == NULL)
-		return;
-	wr_init(&w, 64);
-	LIST_EACH(l, &h->all) {
-		const struct due *d = CONTAINER_OF(l, struct due, all);
-
-		if (d->dirty == NULL)
-			continue;
-		wr_bytes(&w, d->owner.bytes, sizeof(d->owner.bytes));
-		wr_slice(&w, slice(d->dirty, len));
-	}
-	if (wr_finish(&w, &bytes) != 0)
-		return; /* at the next change */
-	h->dirty_old = false;
-	e = outbox_add(out, FX_META);
-	e->address = DIRTY_ROW;
-	e->frame = bytes;
-}
-
-static unsigned
-bits_in(struct dyn_slice bits)
-{
-	const unsigned char *p = bits.data;
-	unsigned count = 0;
-
-	for (size_t i = 0; i < bits.len; i++)
-		count += (unsigned)__builtin_popcount(p[i]);
-	return count;
-}
-
-static int
-load_dirty(struct hint *h)
-{
-	struct dyn_buffer b = { NULL, 0, 0 };
-	struct rd r;
-	int rc = h->o.engine->get(h->o.engine->self, DYN_SPACE_META, dyn_str(DIRTY_ROW), &b);
-
-	r = rd_from(slice(b.data, rc == 0 ? b.len : 0));
-	while (rd_left(&r) > 0) {
-		struct dyn_id owner;
-		struct dyn_slice bits;
-		struct due *d;
-
-		rd_copy(&r, owner.bytes, sizeof(owner.bytes));
-		bits = rd_slice(&r, DIRTY_BYTES);
-		if (r.bad)
-			break;
-		d = due_get(h, &owner);
-		mem_free(d->dirty);
-		d->dirty = mem_zalloc(DIRTY_BYTES);
-		if (d->dirty == NULL) {
-			rc = DYN_ENOMEM;
-			break;
-		}
-		memcpy(d->dirty, bits.data, bits.len);
-		h->dirty_count += bits_in(bits);
-	}
-	if (rc == 0 && !rd_end(&r))
-		rc = DYN_ECORRUPT;
-	dyn_buffer_free(&b);
-	return rc == DYN_ENOTFOUND ? 0 : rc;
 }
 
 /* ------------------------------------------------------------- birth, death */
@@ -272,7 +123,7 @@ hint_new(struct hint **out, const struct hint_options *options, struct moment m)
 	if (rc == 0)
 		rc = l.rc;
 	if (rc == 0)
-		rc = load_dirty(h);
+		rc = hint_load_dirty(h);
 	if (rc != 0)
 		goto fail;
 	h->ledger_old = h->count > 0;
@@ -292,13 +143,6 @@ flight_free(struct flight *f)
 	mem_free(f);
 }
 
-static void
-keeper_free(void *arg, struct map_link *l)
-{
-	(void)arg;
-	mem_free(CONTAINER_OF(l, struct keeper, link));
-}
-
 void
 hint_free(struct hint *h)
 {
@@ -316,8 +160,7 @@ hint_free(struct hint *h)
 		mem_free(d);
 	}
 	map_fini(&h->dues);
-	map_each(&h->keepers, keeper_free, NULL);
-	map_fini(&h->keepers);
+	hint_free_keepers(h);
 	view_unref(h->view);
 	mem_free(h);
 }
@@ -465,8 +308,8 @@ set_targets(struct hint *h, struct flight *f, struct moment m)
 	}
 }
 
-static struct frame
-head_of(const struct hint *h, uint64_t request)
+struct frame
+hint_head(const struct hint *h, uint64_t request)
 {
 	struct frame head = { .request = request };
 
@@ -480,7 +323,7 @@ head_of(const struct hint *h, uint64_t request)
 static int
 send_rows(struct hint *h, struct flight *f, struct buf *rows, struct outbox *out)
 {
-	struct frame head = head_of(h, f->number);
+	struct frame head = hint_head(h, f->number);
 	union msg msg = { .hint = { .partition = f->partition, .rows = buf_slice(rows) } };
 	struct buf *frame;
 	int rc = msg_encode(&frame, &head, MSG_HINT, &msg);
@@ -589,7 +432,7 @@ landed(struct hint *h, struct flight *f, bool well, struct moment m)
 	if (well) {
 		h->delivered += f->rows;
 		if (f->spilled)
-			mark_dirty(h, d, f->partition);
+			hint_mark_dirty(h, d, f->partition);
 	}
 	d->failed = d->failed || !well;
 	flight_free(f);
@@ -654,7 +497,7 @@ on_ack(struct hint *h, const struct dyn_id *from, const struct frame *f, int rc,
 static void
 answer(struct hint *h, uint64_t conn, uint64_t request, int rc, struct outbox *out)
 {
-	struct frame head = head_of(h, request);
+	struct frame head = hint_head(h, request);
 	union msg msg = { .hint_ack = { .rc = (uint32_t)rc } };
 	struct buf *frame;
 	struct effect *e;
@@ -730,126 +573,6 @@ arrived(struct hint *h, uint64_t number, int rc, struct outbox *out)
 	return false;
 }
 
-/* ----------------------------------------------------------------- ledger */
-
-static struct keeper *
-keeper_find(const struct hint *h, const struct dyn_id *id)
-{
-	struct map_link *l = map_first(&h->keepers, load_be64(id->bytes));
-
-	for (; l != NULL; l = map_next(l)) {
-		struct keeper *k = CONTAINER_OF(l, struct keeper, link);
-
-		if (id_equal(&k->id, id))
-			return k;
-	}
-	return NULL;
-}
-
-static void
-ask_for_hints(struct hint *h, struct keeper *k, struct moment m, struct outbox *out)
-{
-	struct frame head = head_of(h, 0);
-	union msg msg = { .hints = { 0 } };
-	struct buf *frame;
-	struct effect *e;
-
-	if (k->asked_at != 0 && m.now < k->asked_at + HINT_ASK_GAP)
-		return;
-	k->asked_at = MAX(m.now, 1);
-	if (msg_encode(&frame, &head, MSG_HINTS, &msg) != 0)
-		return;
-	e = outbox_add(out, FX_SEND);
-	e->to = k->id;
-	e->frame = frame;
-}
-
-/* How many hints a member's ledger has for this node. */
-static uint64_t
-kept_for_us(const struct hint *h, struct dyn_slice ledger)
-{
-	struct rd r = rd_from(ledger);
-
-	while (rd_left(&r) > 0) {
-		struct dyn_id owner;
-		uint64_t count;
-
-		rd_copy(&r, owner.bytes, sizeof(owner.bytes));
-		count = rd_var(&r);
-		(void)rd_var(&r);
-		if (!r.bad && id_equal(&owner, &h->o.self))
-			return count;
-	}
-	return 0;
-}
-
-void
-hint_ledger(struct hint *h, const struct dyn_id *from, struct dyn_slice ledger, struct moment m,
-    struct outbox *out)
-{
-	struct keeper *k = keeper_find(h, from);
-	uint64_t count = kept_for_us(h, ledger);
-
-	if (count == 0) {
-		if (k != NULL) {
-			h->waiting -= k->count;
-			map_remove(&h->keepers, &k->link);
-			mem_free(k);
-		}
-		return;
-	}
-	if (h->view == NULL || view_find(h->view, from) == NULL)
-		return; /* only of members: so it is bounded */
-	if (k == NULL) {
-		k = mem_zalloc(sizeof(*k));
-		if (k == NULL)
-			return; /* it is told again */
-		k->id = *from;
-		map_add(&h->keepers, &k->link, load_be64(from->bytes));
-	}
-	h->waiting += count - k->count;
-	k->count = count;
-	ask_for_hints(h, k, m, out);
-}
-
-static void
-tell_ledger(struct hint *h, struct moment m, struct outbox *out)
-{
-	struct buf *bytes;
-	struct wr w;
-
-	if (!h->ledger_old || m.now < h->ledger_at)
-		return;
-	wr_init(&w, 64);
-	LIST_EACH(l, &h->all) {
-		const struct due *d = CONTAINER_OF(l, struct due, all);
-
-		if (d->count == 0 || wr_len(&w) + 36 > LIMIT_LEDGER)
-			continue;
-		wr_bytes(&w, d->owner.bytes, sizeof(d->owner.bytes));
-		wr_var(&w, d->count);
-		wr_var(&w, d->bytes);
-	}
-	if (wr_finish(&w, &bytes) != 0)
-		return;
-	h->ledger_old = false;
-	h->ledger_at = m.now + HINT_LEDGER_GAP;
-	outbox_add(out, FX_LEDGER)->frame = bytes;
-}
-
-/* After each event: tell what changed. */
-static void
-settle(struct hint *h, struct moment m, struct outbox *out)
-{
-	bool full = h->bytes > h->o.bytes_max;
-
-	if (full != h->full)
-		outbox_add(out, FX_HINTS_FULL)->rc = full;
-	h->full = full;
-	save_dirty(h, out);
-	tell_ledger(h, m, out);
-}
-
 /* ------------------------------------------------------------------ events */
 
 void
@@ -891,7 +614,7 @@ hint_frame(struct hint *h, const struct dyn_id *from, uint64_t conn, const struc
 	default:
 		break;
 	}
-	settle(h, m, out);
+	hint_settle(h, m, out);
 	return rc;
 }
 
@@ -911,7 +634,7 @@ hint_stored(struct hint *h, struct rows *rows, int rc, struct moment m, struct o
 			landed(h, f, false, m);
 	}
 	rows_free(rows);
-	settle(h, m, out);
+	hint_settle(h, m, out);
 }
 
 void
@@ -926,14 +649,14 @@ hint_changed(struct hint *h, const struct changes *c, struct moment m, struct ou
 		if (ch->space != DYN_SPACE_HINT)
 			continue;
 		DYN_ASSERT(hint_split(buf_slice(ch->name), &owner, &name));
-		d = due_get(h, &owner);
+		d = hint_due(h, &owner);
 		if (ch->bytes_after > 0)
 			count_in(h, d, ch->bytes_after, m.wall_ms, m);
 		if (ch->bytes_before > 0)
 			count_out(h, d, ch->bytes_before);
 		h->ledger_old = true;
 	}
-	settle(h, m, out);
+	hint_settle(h, m, out);
 }
 
 void
@@ -949,7 +672,7 @@ hint_lost(struct hint *h, const struct dyn_id *id, struct moment m, struct outbo
 			break;
 		}
 	}
-	settle(h, m, out);
+	hint_settle(h, m, out);
 }
 
 uint64_t
@@ -978,5 +701,5 @@ hint_tick(struct hint *h, struct moment m, struct outbox *out)
 	}
 	LIST_EACH(l, &h->all)
 		walk(h, CONTAINER_OF(l, struct due, all), m, out);
-	settle(h, m, out);
+	hint_settle(h, m, out);
 }

@@ -59,6 +59,7 @@ syncer_new(struct syncer **out, struct host *host, uint64_t seed)
 	rc = sync_new(&s->sync, &o, host_moment(&s->loop));
 	if (rc != 0)
 		goto fail_sync;
+	sync_hints(s->sync, &host->hints); /* known before the first turn */
 	sem_init(&s->closed, 0, 0);
 	*out = s;
 	return 0;

@@ -575,7 +575,8 @@ call_ended(struct world *w, struct op *op)
 	if (op->kind == OP_GET && op->rc == 0) {
 		get_ended(w, c, op);
 	} else if (op->kind != OP_GET) {
-		const struct oracle_receipt receipt = { .w = op->receipt.standins > 0 ? 0 : op->receipt.owners, .durable = c->durable,
+		const struct oracle_receipt receipt = {
+			.w = op->receipt.standins > 0 ? 0 : op->receipt.owners, .durable = c->durable,
 			.stamp = op->time };
 
 		oracle_write_end(w->oracle, w->now, c->id, op->rc == 0 ? ORACLE_DONE :

@@ -1,0 +1,79 @@
+/* What the files of the machine of hints share. */
+#ifndef DYN_HINT_PRIVATE_H
+#define DYN_HINT_PRIVATE_H
+
+#include "core/hint.h"
+
+#include "base/list.h"
+#include "base/map.h"
+#include "core/store.h"
+
+#define TARGETS_MAX (2 * DYN_N_MAX)
+
+/* What is kept for one owner. */
+struct due {
+	struct map_link link;
+	struct list all;
+	struct dyn_id owner;
+	uint64_t count, bytes;
+	uint64_t since_ms;   /* wall clock at which the oldest came, or before */
+	uint64_t next_at;    /* of the walk; TIME_NEVER: nothing to walk */
+	struct buf *after;   /* where it is; NULL: at the beginning */
+	unsigned flying;
+	bool failed;         /* this walk left something behind */
+	uint8_t *dirty;      /* a bit a partition, or NULL */
+};
+
+struct flight {
+	struct list link;
+	enum { SENT, DROPPING } state;
+	struct due *due;
+	unsigned partition;
+	uint64_t number, until;
+	uint64_t rows;
+	struct buf *drop;    /* as in work_drop */
+	struct dyn_id targets[TARGETS_MAX];
+	unsigned targets_count;
+	uint32_t have;       /* targets that have it: one bit each */
+	bool spilled;
+};
+
+/* Rows of a peer on their way to the worker. */
+struct arrival {
+	struct list link;
+	uint64_t number, conn, request;
+};
+
+/* A member that keeps hints for this node. */
+struct keeper {
+	struct map_link link;
+	struct dyn_id id;
+	uint64_t count, asked_at;
+};
+
+struct hint {
+	struct hint_options o;
+	struct view *view;
+	struct map dues, keepers;
+	struct list all, flights, arrivals;
+	unsigned arrivals_count;
+	uint64_t count, bytes, delivered;
+	uint64_t waiting; /* sum of the keepers' counts */
+	uint64_t next_number;
+	uint64_t ledger_at;  /* when it may be told again */
+	bool ledger_old, dirty_old, full;
+	uint64_t dirty_count;
+};
+
+/* hint.c: what is kept for an owner; made if there is nothing yet. */
+struct due *hint_due(struct hint *, const struct dyn_id *owner);
+struct frame hint_head(const struct hint *, uint64_t request);
+
+/* hint_books.c */
+void hint_mark_dirty(struct hint *, struct due *, unsigned partition);
+int hint_load_dirty(struct hint *) DYN_CHECK;
+void hint_free_keepers(struct hint *);
+/* After each event: tell what changed. */
+void hint_settle(struct hint *, struct moment, struct outbox *);
+
+#endif
