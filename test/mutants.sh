@@ -26,8 +26,9 @@ guards()
 	storage-*) echo engine dir engine_fault engine_crash ;;
 	members-*) echo table view member ;;
 	net-*) echo loop queues conn tls ;;
+	hint-*) echo quorum standin hint store write core_ring ;;
 	core-*) echo quorum store read write ask replica work pull core_ring ;;
-	*) echo node api ;;
+	*) echo node api values ;;
 	esac
 }
 
