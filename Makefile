@@ -186,7 +186,7 @@ CHECK = B='$B' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' MAKE='$(MAKE)' FLAGS='$(FLAGS)
 	FUZZ='$(FUZZ)' CLUSTER='$(CLUSTER)' SIM='$(SIM)' SEEDS='$(SEEDS)' FIRST='$(FIRST)' \
 	test/check.sh
 
-.PHONY: check threaded demo bench bench-engine cover mutants tidy analyze format $(STEPS)
+.PHONY: check threaded demo bench bench-engine bench-handoff cover mutants tidy analyze format $(STEPS)
 check: programs
 	@+$(CHECK) $(STEPS)
 header:
@@ -218,6 +218,9 @@ bench: $(BENCH)
 	@$B/test/bench/bench $(BENCH_ARGS)
 bench-engine: $(BENCH)
 	@$B/test/bench/engine_bench $(BENCH_ARGS)
+# 10,000 hints to an owner that is back, and what others feel of it.
+bench-handoff: $(BENCH)
+	@CK_DEFAULT_TIMEOUT=300 CK_VERBOSITY=silent $B/test/bench/handoff_bench
 
 cover:
 	@+$(MAKE) --no-print-directory COVER=1 programs
@@ -294,7 +297,8 @@ help:
 #=              installed unit fuzz sim cluster
 #=   sim        simulated rings: SEEDS=200 of them from seed FIRST=1, JOBS=2
 #=   threaded   the tests with threads in them, for SANITIZE=thread
-#=   bench      measure three peers, bench-engine: the storage alone;
+#=   bench      measure three peers, bench-engine: the storage alone,
+#=              bench-handoff: hints to an owner that is back;
 #=              BENCH_ARGS= are passed on
 #=   mutants    which planted bugs (test/mutants/) the tests catch; MUTANTS=core
 #=              only some
