@@ -669,6 +669,19 @@ work_fence(struct work *w, struct view *v, void *token, struct moment m, struct 
 	}
 }
 
+/* Tell the sync thread when the rows are durable; at once if they failed, or are. */
+static void
+rows_done(struct work *w, const struct waiter *waiter, int rc, struct moment m,
+    struct outbox *out)
+{
+	if (rc == 0 && store_state(&w->store, waiter->number) == 0) {
+		rc = wait_for(w, waiter);
+		if (rc == 0)
+			return;
+	}
+	wake(w, waiter, rc, m, out);
+}
+
 void
 work_rows(struct work *w, struct dyn_slice rows, void *token, struct moment m,
     struct outbox *out)
@@ -693,12 +706,7 @@ work_rows(struct work *w, struct dyn_slice rows, void *token, struct moment m,
 		w->stats.pulled_rows += s.changed;
 		buf_unref(s.object);
 	}
-	if (rc == 0 && store_state(&w->store, waiter.number) == 0) {
-		rc = wait_for(w, &waiter);
-		if (rc == 0)
-			return;
-	}
-	wake(w, &waiter, rc, m, out);
+	rows_done(w, &waiter, rc, m, out);
 }
 
 void
@@ -719,12 +727,7 @@ work_drop(struct work *w, struct dyn_slice hints, void *token, struct moment m,
 		rc = store_drop(&w->store, at, &digest, &number);
 		waiter.number = MAX(waiter.number, number);
 	}
-	if (rc == 0 && store_state(&w->store, waiter.number) == 0) {
-		rc = wait_for(w, &waiter);
-		if (rc == 0)
-			return;
-	}
-	wake(w, &waiter, rc, m, out);
+	rows_done(w, &waiter, rc, m, out);
 }
 
 void

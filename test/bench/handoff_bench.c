@@ -54,22 +54,6 @@ put(struct proc *p, unsigned number, unsigned w, struct samples *s)
 		s->us[s->count++] = (test_now() - began) / NS_PER_US;
 }
 
-static uint64_t
-hints_in(struct ring *r)
-{
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < r->count; i++) {
-		struct dyn_status s = DYN_STATUS_INIT;
-
-		if (r->peer[i].pid == 0)
-			continue;
-		proc_status(&r->peer[i], &s);
-		sum += s.hints;
-	}
-	return sum;
-}
-
 START_TEST(handing_over)
 {
 	struct samples calm = {calloc(SAMPLES_MAX, 8), 0}, busy = {calloc(SAMPLES_MAX, 8), 0};
@@ -85,13 +69,13 @@ START_TEST(handing_over)
 	do
 		for (unsigned i = 0; i < 500; i++)
 			put(&r.peer[i % 4], number++, 3, NULL);
-	while ((hints = hints_in(&r)) < COUNT);
+	while ((hints = ring_hints(&r)) < COUNT);
 	began = test_now();
 	ring_open(&r, 4);
 	do
 		for (unsigned i = 0; i < 20; i++)
 			put(&r.peer[0], number++, 2, &busy);
-	while (hints_in(&r) > 0);
+	while (ring_hints(&r) > 0);
 	took = test_now() - began;
 	before = percentile(&calm, 990);
 	during = percentile(&busy, 990);

@@ -13,30 +13,14 @@
 
 enum { KEYS = 60 };
 
-static uint64_t
-hints_in(struct ring *r)
-{
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < r->count; i++) {
-		struct dyn_status s = DYN_STATUS_INIT;
-
-		if (r->peer[i].pid == 0)
-			continue;
-		proc_status(&r->peer[i], &s);
-		sum += s.hints;
-	}
-	return sum;
-}
-
 static void
 await_hints(struct ring *r, bool any)
 {
 	uint64_t until = test_now() + 20 * NS_PER_S;
 
-	while ((hints_in(r) > 0) != any) {
+	while ((ring_hints(r) > 0) != any) {
 		ck_assert_msg(test_now() < until, "hints: %llu",
-		    (unsigned long long)hints_in(r));
+		    (unsigned long long)ring_hints(r));
 		test_sleep_ms(20);
 	}
 }
@@ -84,11 +68,11 @@ START_TEST(what_an_owner_missed_comes_by_itself)
 	await_hints(&r, true);
 	/* Who keeps them is killed too, and comes back first. */
 	for (unsigned i = 0; i < 4; i++) {
-		uint64_t before = hints_in(&r);
+		uint64_t before = ring_hints(&r);
 
 		proc_kill(&r.peer[i]);
 		ring_open(&r, i);
-		ck_assert_uint_eq(hints_in(&r), before);
+		ck_assert_uint_eq(ring_hints(&r), before);
 	}
 	ring_open(&r, 4);
 	await_hints(&r, false);

@@ -115,6 +115,22 @@ ring_settled(struct ring *r, unsigned members)
 	}
 }
 
+uint64_t
+ring_hints(struct ring *r)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < r->count; i++) {
+		struct dyn_status s = DYN_STATUS_INIT;
+
+		if (r->peer[i].pid == 0)
+			continue;
+		proc_status(&r->peer[i], &s);
+		sum += s.hints;
+	}
+	return sum;
+}
+
 void
 ring_close(struct ring *r)
 {

@@ -31,6 +31,8 @@ void ring_client(const struct ring *, struct proc *);
 /* Wait until all that run have the same view, in which so many members hold
  * all they own and nothing moves, and reach each other. */
 void ring_settled(struct ring *, unsigned members);
+/* Hints that those that run keep for others, all together. */
+uint64_t ring_hints(struct ring *);
 /* Close all that run, in order; kill all that run. */
 void ring_close(struct ring *);
 void ring_kill(struct ring *);
