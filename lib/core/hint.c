@@ -429,11 +429,8 @@ landed(struct hint *h, struct flight *f, bool well, struct moment m)
 {
 	struct due *d = f->due;
 
-	if (well) {
+	if (well)
 		h->delivered += f->rows;
-		if (f->spilled)
-			hint_mark_dirty(h, d, f->partition);
-	}
 	d->failed = d->failed || !well;
 	flight_free(f);
 	if (d->flying == 0 && d->failed)
@@ -471,6 +468,9 @@ target_has(struct hint *h, struct flight *f, const struct dyn_id *id, struct mom
 		landed(h, f, false, m);
 		return;
 	}
+	/* The mark is saved before the rows go: it has the shorter way. */
+	if (f->spilled)
+		hint_mark_dirty(h, f->due, f->partition);
 	f->state = DROPPING;
 	f->until = m.now + HINT_PATIENCE;
 	outbox_add(out, FX_ROWS)->what = drop;
