@@ -186,7 +186,7 @@ CHECK = B='$B' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' MAKE='$(MAKE)' FLAGS='$(FLAGS)
 	FUZZ='$(FUZZ)' CLUSTER='$(CLUSTER)' SIM='$(SIM)' SEEDS='$(SEEDS)' FIRST='$(FIRST)' \
 	test/check.sh
 
-.PHONY: check threaded demo bench bench-engine bench-handoff cover mutants tidy analyze format $(STEPS)
+.PHONY: check threaded demo bench bench-engine bench-handoff bench-detect bench-repair accuse split cover mutants tidy analyze format $(STEPS)
 check: programs
 	@+$(CHECK) $(STEPS)
 header:
@@ -221,6 +221,14 @@ bench-engine: $(BENCH)
 # 10,000 hints to an owner that is back, and what others feel of it.
 bench-handoff: $(BENCH)
 	@CK_DEFAULT_TIMEOUT=300 CK_VERBOSITY=silent $B/test/bench/handoff_bench
+bench-detect: $(BENCH)
+	@CK_VERBOSITY=silent $B/test/bench/detect_bench
+bench-repair: $(BENCH)
+	@KEYS='$(KEYS)' CK_DEFAULT_TIMEOUT=900 CK_VERBOSITY=silent $B/test/bench/repair_bench
+accuse: $B/test/sim/accuse
+	@$B/test/sim/accuse $(or $(HOURS),200) $(or $(LOSS),5)
+split: $B/test/sim/split
+	@$B/test/sim/split $(or $(SEEDS),50)
 
 cover:
 	@+$(MAKE) --no-print-directory COVER=1 programs
@@ -299,7 +307,13 @@ help:
 #=   threaded   the tests with threads in them, for SANITIZE=thread
 #=   bench      measure three peers, bench-engine: the storage alone,
 #=              bench-handoff: hints to an owner that is back;
+#=              bench-detect: how soon a silent or dead peer is known;
+#=              bench-repair: a lost directory filled again, an idle ring;
 #=              BENCH_ARGS= are passed on
+#=   accuse     false accusations by the detector: HOURS=200 of a ring of five,
+#=              LOSS=5 per cent of its packets lost
+#=   split      writes on both sides of a simulated ring of five cut in two:
+#=              SEEDS=50 times
 #=   mutants    which planted bugs (test/mutants/) the tests catch; MUTANTS=core
 #=              only some
 #=   tidy       the rules of style that a script can check

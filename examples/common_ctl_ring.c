@@ -24,8 +24,12 @@ state_text(const struct dyn_member *m)
 {
 	if (m->self)
 		return "this client";
+	if (m->liveness == DYN_SUSPECT)
+		return "suspected";
 	if (!m->reachable)
 		return "not reachable";
+	if (m->liveness == DYN_DOUBTED)
+		return "doubted";
 	return m->synced ? "in sync" : "catching up";
 }
 
@@ -306,6 +310,11 @@ json_node(struct json *j, const struct report *n)
 	json_number(j, "hint_age_ms", n->status.hint_age_ms);
 	json_number(j, "hints_waiting", n->status.hints_waiting);
 	json_number(j, "hints_dirty", n->status.hints_dirty);
+	json_number(j, "catching", n->status.catching);
+	json_number(j, "differing", n->status.differing);
+	json_number(j, "lag_ms", n->status.lag_ms);
+	json_number(j, "unhashed", n->status.unhashed);
+	json_number(j, "damaged", n->status.damaged);
 	json_number(j, "safe_to_stop", (uint64_t)n->status.safe_to_stop);
 	json_string(j, "storage_error",
 	    n->status.storage_error != 0 ? ctl_error_name(n->status.storage_error) : "");
@@ -395,6 +404,8 @@ node_row(struct table *t, const struct report *n)
 	latency_cell(t, &n->stats.put_latency);
 	if (n->status.storage_error != 0)
 		table_cell(t, "%s", dyn_strerror(n->status.storage_error));
+	else if (n->status.catching > 0)
+		table_cell(t, "catches up, %u left", n->status.catching);
 	else if (n->status.hints > 0)
 		table_cell(t, "keeps %" PRIu64 " hints", n->status.hints);
 	else if (n->status.hints_waiting > 0)

@@ -21,6 +21,7 @@ static const struct option flags[] = {
     {"advertise", required_argument, NULL, 'a'},
     {"dir", required_argument, NULL, 'd'},
     {"help", no_argument, NULL, 'h'},
+    {"id", required_argument, NULL, 'i'},
     {"insecure", no_argument, NULL, 'I'},
     {"join", required_argument, NULL, 'j'},
     {"listen", required_argument, NULL, 'l'},
@@ -46,7 +47,7 @@ static void
 usage(FILE *out)
 {
 	fputs("usage: dynd [--listen HOST:PORT] [--dir DIRECTORY] [--seeds ADDRESSES]\n"
-	      "            [--ring NAME] [--advertise HOST:PORT]\n"
+	      "            [--ring NAME] [--advertise HOST:PORT] [--id ID]\n"
 	      "            [--join auto|create|only]\n"
 	      "            [--location DC/ZONE/RACK/MACHINE] [--weight 1-10000]\n"
 	      "            [--n N] [--r R] [--w W] [--partitions Q] [--workers K]\n"
@@ -113,6 +114,7 @@ take_flag(struct settings *s, int flag)
 	case 'C': o->tls_cert = optarg; break;
 	case 'K': o->tls_key = optarg; break;
 	case 'I': o->insecure = 1; break;
+	case 'i': o->id = optarg; break;
 	case 'j': return take_join(o, optarg);
 	case 'v': return take_level(o, optarg);
 	case 'n': o->n = take_number("dynd: --n", 1, DYN_N_MAX); break;

@@ -107,7 +107,8 @@ DYN_API void dyn_buffer_free(struct dyn_buffer *);
 	X(DYN_EMERGE, -23, "the merge or change callback failed")              \
 	X(DYN_EREADONLY, -24, "the directory cannot be written")               \
 	X(DYN_EMOVED, -25, "the partition has other owners now")               \
-	X(DYN_ENOTFOUND, -26, "no such entry")
+	X(DYN_ENOTFOUND, -26, "no such entry")                                 \
+	X(DYN_EFENCED, -27, "another process runs as this node")
 
 enum dyn_error_code {
 	DYN_OK = 0,
@@ -290,6 +291,13 @@ struct dyn_options {
 	/* Hints of an owner that has been away longer are handed to the other
 	 * owners too, in ms, at most 10 years.  Default 86400000, a day. */
 	uint64_t hint_age_max_ms;
+	/* 32 hexadecimal digits: the id that a new directory (or a peer in
+	 * memory) takes instead of a random one.  With the id of a member whose
+	 * directory was lost, it is that member again: its share comes back from
+	 * the others, and until it has, "not found" here counts for no read.  A
+	 * directory of another node is refused with DYN_EINVAL, so the option may
+	 * stay where it is.  Default NULL: a new node. */
+	const char *id;
 };
 
 #ifdef __cplusplus
@@ -598,6 +606,14 @@ DYN_API int dyn_dispatch(dyn_node *);
 
 /* -------------------------------------------------------- 6 seeing the ring */
 
+/* What a node thinks of another: its own judgement, from whether it answers. */
+enum dyn_liveness {
+	DYN_LIVE = 0, /* it answers */
+	DYN_DOUBTED,  /* silent for a while; being asked, also by way of others */
+	DYN_SUSPECT   /* silent for seconds, or nobody is at its address: requests go
+	               * round it, others stand in; it is asked again for good */
+};
+
 /* One member of the ring as this node sees it. */
 struct dyn_member {
 	struct dyn_id id;
@@ -606,9 +622,10 @@ struct dyn_member {
 	unsigned weight;
 	unsigned partitions; /* how many it owns by the current table */
 	int self;            /* it is this node */
-	int reachable;       /* a connection stands, or nothing speaks against */
+	int reachable;       /* a connection stands, and it is not suspected */
 	int synced;          /* it holds all it owns by the current table */
 	uint64_t incarnation;
+	enum dyn_liveness liveness; /* this node itself: DYN_LIVE */
 };
 
 /* The members, ordered by id.  Free with dyn_members_free.
@@ -655,10 +672,24 @@ struct dyn_status {
 	uint64_t hints_waiting;      /* kept by others for this node, as heard */
 	uint64_t hints_dirty;        /* (owner, partition) pairs whose hints went
 	                              * to the other owners instead */
-	int safe_to_stop;            /* 1: nothing moves, every member can be
-	                              * reached, no hints wait here or for this
-	                              * node, nothing is unwritten: stopping this
-	                              * node now leaves all keys on n - 1 others */
+	int safe_to_stop;            /* 1: nothing moves or catches up, every
+	                              * member can be reached, no hints wait here
+	                              * or for this node, nothing is unwritten:
+	                              * stopping this node now leaves all keys on
+	                              * n - 1 others */
+	unsigned catching;           /* partitions owned whose copy here may lack
+	                              * something; it counts for no read until it
+	                              * was compared with every other owner's */
+	unsigned differing;          /* partitions owned that were not equal with
+	                              * another owner's when last compared */
+	uint64_t lag_ms;             /* for how long some copy here was not known
+	                              * to be equal with all others, at most */
+	unsigned unhashed;           /* partitions owned that cannot be compared
+	                              * yet: their hash tree is being built */
+	uint64_t damaged;            /* partitions whose rows were found not to be
+	                              * what was written, since the start */
+	int failure;                 /* why the node takes no more calls
+	                              * (DYN_EFENCED), or 0 */
 };
 #ifdef __cplusplus
 #define DYN_STATUS_INIT {sizeof(struct dyn_status)}
@@ -697,6 +728,9 @@ struct dyn_stats {
 	struct dyn_latency commit_latency;
 	uint64_t hinted;                   /* writes taken as a stand-in */
 	uint64_t hints_delivered;
+	uint64_t exchanges;                /* comparisons with others that ended */
+	uint64_t exchange_took, exchange_gave; /* rows that were brought by them */
+	uint64_t verified;                 /* partitions read again and checked */
 };
 #ifdef __cplusplus
 #define DYN_STATS_INIT {sizeof(struct dyn_stats)}

@@ -109,6 +109,8 @@ check_args(const dyn_bucket *b, const struct call_args *a)
 {
 	int rc = b != NULL ? node_check(b->node) : DYN_EINVAL;
 
+	if (rc == 0)
+		rc = atomic_load_explicit(&b->node->host.failed, memory_order_acquire);
 	if (rc != 0)
 		return rc;
 	if (a->key.data == NULL || a->key.len == 0)

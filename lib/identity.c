@@ -6,6 +6,8 @@
  *	             before the first packet
  *	actor        incarnation under which this node mints
  *	view         saved by the gossip thread
+ *	catching     copies that may lack something (core/repair.h): all of them, if
+ *	             the directory is new though the node is not, or was put back
  *
  * The actor is kept only over a clean stop in the same place (host/dir.h);
  * every other start draws a new one: what the last life minted and had not on
@@ -18,6 +20,8 @@
  * nowhere.
  */
 #include "node.h"
+
+#include "core/repair.h"
 
 #include <openssl/rand.h>
 
@@ -63,7 +67,7 @@ meta_row(const char *name, const void *value, size_t len)
 }
 
 static int
-load_id(dyn_node *n, bool *fresh)
+load_id(dyn_node *n, bool *fresh, struct dyn_error *error)
 {
 	struct dyn_engine *e = n->host.engine;
 	struct dyn_buffer b = { NULL, 0, 0 };
@@ -74,11 +78,22 @@ load_id(dyn_node *n, bool *fresh)
 		rc = DYN_ECORRUPT;
 	if (rc == 0)
 		memcpy(n->host.self.bytes, b.data, sizeof(n->host.self.bytes));
+	if (*fresh)
+		rc = 0;
+	if (*fresh && !id_is_zero(&n->given_id))
+		n->host.self = n->given_id;
 	else if (*fresh)
 		rc = RAND_bytes(n->host.self.bytes, sizeof(n->host.self.bytes)) == 1 ? 0
 		                                                                    : DYN_EIO;
 	dyn_buffer_free(&b);
-	return rc;
+	if (rc == 0 && !id_is_zero(&n->given_id) && !id_equal(&n->host.self, &n->given_id)) {
+		char is[33];
+
+		dyn_id_format(n->host.self, is);
+		return error_set(error, DYN_EINVAL, "the directory is of node %s", is);
+	}
+	return rc == 0 ? 0 : error_set(error, rc, "cannot read who this node is: %s",
+	    dyn_strerror(rc));
 }
 
 static int
@@ -101,11 +116,20 @@ new_actor(uint64_t old, uint32_t random)
 	return ((old >> 48) + 1) << 48 | (uint64_t)random << 16;
 }
 
+/* Is it a member whose copies may lack what they once had?  Else only the ring can
+ * tell: core/member.c, overtake. */
+static bool
+lost_something(const dyn_node *n, const struct identity *id)
+{
+	return (id->fresh && !id_is_zero(&n->given_id)) || (n->has_dir && n->dir.moved);
+}
+
 int
 identity_load(dyn_node *n, struct identity *id, struct dyn_error *error)
 {
 	unsigned char incarnation[8], actor[8];
-	struct dyn_row rows[3];
+	struct dyn_row rows[4];
+	size_t count = 3;
 	uint64_t old;
 	uint32_t random[2];
 	int rc;
@@ -118,9 +142,10 @@ identity_load(dyn_node *n, struct identity *id, struct dyn_error *error)
 			return error_set(error, DYN_EIO, "no random numbers");
 		return 0;
 	}
-	rc = load_id(n, &id->fresh);
-	if (rc == 0)
-		rc = meta_number(n->host.engine, "incarnation", &n->incarnation);
+	rc = load_id(n, &id->fresh, error);
+	if (rc != 0)
+		return rc;
+	rc = meta_number(n->host.engine, "incarnation", &n->incarnation);
 	if (rc == 0)
 		rc = meta_number(n->host.engine, "actor", &old);
 	if (rc == 0)
@@ -143,8 +168,12 @@ identity_load(dyn_node *n, struct identity *id, struct dyn_error *error)
 	rows[0] = meta_row("id", n->host.self.bytes, sizeof(n->host.self.bytes));
 	rows[1] = meta_row("incarnation", incarnation, sizeof(incarnation));
 	rows[2] = meta_row("actor", actor, sizeof(actor));
-	rc = n->host.engine->apply(n->host.engine->self, rows, ARRAY_LEN(rows),
-	    DYN_DURABLE_DISK);
+	/* Before anybody is told who we are: a crash must not forget it. */
+	if (lost_something(n, id))
+		rows[count++] = meta_row(CATCHING_ROW, CATCHING_ALL, 1);
+	rc = n->host.engine->apply(n->host.engine->self, rows, count, DYN_DURABLE_DISK);
+	if (rc == 0 && n->has_dir)
+		rc = dir_settle(&n->dir);
 	if (rc != 0) {
 		view_unref(id->saved);
 		id->saved = NULL;

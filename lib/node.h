@@ -29,6 +29,7 @@ struct dyn_node {
 	char location[DYN_LOCATION_MAX];
 	unsigned weight;
 	uint64_t incarnation;  /* of the member record */
+	struct dyn_id given_id; /* option id; zero: none */
 
 	/* Known once the ring is; constant then. */
 	struct settings ring;

@@ -52,6 +52,8 @@ check_role(const struct dyn_options *o, struct dyn_error *e)
 		return bad(e, "dir, engine: a client stores nothing");
 	if (o->role == DYN_CLIENT && (o->seeds == NULL || o->seeds[0] == '\0'))
 		return bad(e, "seeds: a client needs a member to ask");
+	if (o->role == DYN_CLIENT && o->id != NULL)
+		return bad(e, "id: a client is somebody new each time");
 	if (o->role == DYN_LOCAL && o->seeds != NULL)
 		return bad(e, "seeds: a local store talks to nobody");
 	return 0;
@@ -274,6 +276,8 @@ options_apply(dyn_node *n, const struct dyn_options *o, struct dyn_error *e)
 	memcpy(n->host.ring, ring, strlen(ring) + 1);
 	memcpy(n->ring.name, ring, strlen(ring) + 1);
 	set_numbers(n, o);
+	if (o->id != NULL && dyn_id_parse(&n->given_id, o->id) != 0)
+		return bad(e, "id is not 32 hexadecimal digits");
 	rc = set_addresses(n, o, e);
 	if (rc == 0)
 		rc = set_location(n, o, e);

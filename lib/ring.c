@@ -17,7 +17,9 @@ fill_member(dyn_node *n, const struct view *v, const struct record *r, struct dy
 	m->weight = r->weight;
 	m->partitions = seat >= 0 ? table_load(v->current, (unsigned)seat) : 0;
 	m->self = memcmp(&r->id, &n->host.self, sizeof(r->id)) == 0;
-	m->reachable = m->self || worker_reachable(n->host.workers[0], &r->id);
+	m->liveness = DYN_LIVE;
+	m->reachable = m->self ||
+	    worker_reachable(n->host.workers[0], &r->id, &m->liveness);
 	m->synced = r->synced_epoch == v->current->epoch &&
 	    digest_compare(&r->synced, &v->current->digest) == 0;
 	m->incarnation = r->incarnation;

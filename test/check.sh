@@ -60,7 +60,10 @@ for step in "$@"; do
 	threaded) programs 900 $THREADED ;;
 	cluster) programs 900 $CLUSTER ;;
 	fuzz) fuzz ;;
-	sim) run sim timeout 900 "$SIM" -j "$jobs" "${FIRST:-1}" "${SEEDS:-200}" ;;
+	sim)
+		run sim timeout 300 "$SIM" -f test/sim/seeds
+		run sim timeout 900 "$SIM" -j "$jobs" "${FIRST:-1}" "${SEEDS:-200}"
+		;;
 	*) run "$step" false ;;
 	esac
 done

@@ -733,6 +733,7 @@ worker_effect(struct ring *r, struct node *n, struct effect *e)
 		sync_stored(n->sync, e->what, e->rc, r->m, &n->sync_out);
 		break;
 	case FX_LOG:
+	case FX_DOUBT:
 		break;
 	case FX_CHANGED:
 		if (n->sync != NULL) {
@@ -776,8 +777,13 @@ sync_effect(struct ring *r, struct node *n, struct effect *e)
 		rows = e->what;
 		if (rows->of == ROWS_DROP)
 			work_drop(n->work, buf_slice(rows->bytes), rows, r->m, &n->out);
+		else if (rows->of == ROWS_FENCE)
+			work_barrier(n->work, rows, r->m, &n->out);
 		else
 			work_rows(n->work, buf_slice(rows->bytes), rows, r->m, &n->out);
+		break;
+	case FX_CATCHING:
+		work_catching(n->work, buf_ref(e->frame));
 		break;
 	case FX_LEDGER:
 		hear_ledger(r, n, e->frame);
@@ -785,6 +791,8 @@ sync_effect(struct ring *r, struct node *n, struct effect *e)
 	case FX_META:
 		MUST(n->fake->engine.apply(n->fake, &(struct dyn_row){ DYN_SPACE_META,
 		    dyn_str(e->address), buf_slice(e->frame) }, 1, DYN_DURABLE_DISK) == 0);
+		if (e->rc == 1)
+			sync_saved(n->sync, 0, r->m, &n->out);
 		break;
 	case FX_HINTS_FULL:
 		work_hints_full(n->work, e->rc != 0);

@@ -519,6 +519,9 @@ say_effect(struct script *s, const struct effect *e)
 	case FX_POKE:
 		say(s, "POKE %c", node_letter(&e->to));
 		break;
+	case FX_DOUBT:
+		say(s, "DOUBT %c", node_letter(&e->to));
+		break;
 	case FX_LOG:
 		say(s, "LOG %s", (const char *)e->frame->data);
 		break;
@@ -536,6 +539,10 @@ say_effect(struct script *s, const struct effect *e)
 	case FX_LEDGER:
 	case FX_META:
 	case FX_HINTS_FULL:
+	case FX_CATCHING:
+	case FX_LIVENESS:
+	case FX_LOST:
+	case FX_RESET:
 		ck_abort_msg("not an effect of a worker: %d", e->kind);
 	}
 	say(s, "\n");
@@ -843,6 +850,15 @@ script_down(struct script *s, char letter, bool sure)
 	struct dyn_id id = node_id(letter);
 
 	work_peer_down(s->work, &id, 0, sure, s->m, &s->out);
+	script_effects(s);
+}
+
+void
+script_suspect(struct script *s, char letter, bool suspect)
+{
+	struct dyn_id id = node_id(letter);
+
+	work_peer_suspect(s->work, &id, suspect, s->m, &s->out);
 	script_effects(s);
 }
 

@@ -135,6 +135,7 @@ void script_peer_ask(struct script *, char from, struct view *, uint64_t request
 void script_view(struct script *, struct view *); /* a ref is taken */
 void script_down(struct script *, char, bool sure);
 void script_up(struct script *, char);
+void script_suspect(struct script *, char, bool suspect);
 void script_turn(struct script *);              /* batch to storage */
 void script_commit(struct script *, int rc);    /* the oldest batch */
 void script_wait(struct script *, uint64_t ms); /* timers fire on the way */

@@ -8,8 +8,9 @@
 # A patch that does not apply or does not build is an error too: it has gone
 # stale.  Prints one line a patch, and the count at the end.
 #
-# Patches sim-* are judged by the simulator alone, with up to 2,000 seeds; the
-# line tells which was the first seed that failed.
+# Patches sim-* are judged by the simulator alone, with up to 2,000 seeds, and those
+# that test/mutants/by-sim lists also by the simulator; the line tells which was the
+# first seed that failed.
 set -u
 B=$1
 prefix=${2-}
@@ -26,7 +27,10 @@ guards()
 	storage-*) echo engine dir engine_fault engine_crash ;;
 	members-*) echo table view member ;;
 	net-*) echo loop queues conn tls ;;
+	detect-*) echo detect ;;
 	hint-*) echo quorum standin hint store write core_ring ;;
+	lost-*) echo member cluster/lost ;;
+	repair-*) echo catching repair trees merkle admit read replica ;;
 	core-*) echo quorum store read write ask replica work pull core_ring ;;
 	*) echo node api values ;;
 	esac
@@ -45,11 +49,17 @@ caught()
 {
 	case $1 in sim-*) by_sim; return ;; esac
 	for name in $(guards "$1"); do
-		[ -f "$tree/test/unit/${name}_test.c" ] || continue
-		program=$tree/build/default/test/unit/${name}_test
-		make -s -C "$tree" "build/default/test/unit/${name}_test" >"$log" 2>&1 ||
+		case $name in */*) ;; *) name=unit/$name ;; esac
+		[ -f "$tree/test/${name}_test.c" ] || continue
+		program=$tree/build/default/test/${name}_test
+		make -s -C "$tree" "build/default/test/${name}_test" >"$log" 2>&1 ||
 		    { echo "does not build"; return 1; }
-		timeout 120 "$program" >"$log" 2>&1 || { echo "$name"; return 0; }
+		timeout 120 "$program" >"$log" 2>&1 && continue
+		grep -q "^$1\$" "$here/test/mutants/by-sim" || { echo "${name#unit/}"; return 0; }
+		sim=$(by_sim)
+		rc=$?
+		echo "${name#unit/}; $sim"
+		return $rc
 	done
 	echo "NOT CAUGHT"
 	return 1

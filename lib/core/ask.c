@@ -61,12 +61,14 @@ was_tried(const void *arg, const struct dyn_id *id)
 	return false;
 }
 
-/* The best owner that was not tried and is not down, or NULL. */
+/* The best owner that was not tried and is not down, or NULL; one that let
+ * somebody wait only if there is no other. */
 static const struct record *
-choose(struct work *w, const struct ask *a)
+choose(struct work *w, const struct ask *a, struct moment m)
 {
 	const struct record *best = NULL;
 	uint64_t best_latency = 0;
+	bool best_slow = false;
 	struct group g;
 
 	view_readers(a->r.view, a->r.partition, &g);
@@ -75,14 +77,17 @@ choose(struct work *w, const struct ask *a)
 		const struct record *rec = &a->r.view->records[g.member[i]];
 		const struct peer *p = peer_find(&a->r, w, &rec->id);
 		uint64_t latency = p != NULL ? p->latency : 0;
+		bool slow = p != NULL && p->slow_until > m.now;
 
-		if (was_tried(a, &rec->id) || (p != NULL && p->down))
+		if (was_tried(a, &rec->id) || peer_is_down(&a->r, w, &rec->id))
 			continue;
-		if (load_be64(rec->id.bytes) == a->r.op->fastest)
+		if (load_be64(rec->id.bytes) == a->r.op->fastest && !slow)
 			return rec;
-		if (best == NULL || latency < best_latency) {
+		if (best == NULL || slow < best_slow ||
+		    (slow == best_slow && latency < best_latency)) {
 			best = rec;
 			best_latency = latency;
+			best_slow = slow;
 		}
 	}
 	return best;
@@ -144,7 +149,7 @@ stand_in(struct work *w, struct ask *a, struct moment m, struct outbox *out)
 static void
 ask_next(struct work *w, struct ask *a, struct moment m, struct outbox *out)
 {
-	const struct record *rec = choose(w, a);
+	const struct record *rec = choose(w, a, m);
 	struct buf *frame;
 	int rc;
 
@@ -208,7 +213,7 @@ ask_answer(struct work *w, struct request *r, const struct dyn_id *from,
 		memset(&a->asked, 0, sizeof(a->asked));
 		if (view_is_newer(w->view, r->view))
 			ask_view(w, r, m, out);
-		else if (choose(w, a) != NULL)
+		else if (choose(w, a, m) != NULL)
 			ask_next(w, a, m, out);
 		else
 			r->moved = true;
@@ -242,6 +247,15 @@ ask_lost(struct work *w, struct request *r, const struct dyn_id *id, bool sure,
 		ask_next(w, a, m, out);
 	else
 		answer_op(w, a, DYN_EUNKNOWN, m, out);
+}
+
+void
+ask_slow(struct work *w, struct request *r, struct moment m, struct outbox *out)
+{
+	const struct ask *a = ask_of(r);
+
+	if (!r->moved && !id_is_zero(&a->asked))
+		peer_is_slow(r, w, &a->asked, m, out);
 }
 
 void

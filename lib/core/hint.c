@@ -115,7 +115,6 @@ hint_new(struct hint **out, const struct hint_options *options, struct moment m)
 	h->next_number = 1;
 	list_init(&h->all);
 	list_init(&h->flights);
-	list_init(&h->arrivals);
 	if (map_init(&h->dues, 16) != 0 || map_init(&h->keepers, 16) != 0)
 		goto fail;
 	rc = h->o.engine->scan(h->o.engine->self, DYN_SPACE_HINT, slice(NULL, 0), slice(NULL, 0),
@@ -150,8 +149,6 @@ hint_free(struct hint *h)
 		return;
 	while (!list_empty(&h->flights))
 		flight_free(CONTAINER_OF(h->flights.next, struct flight, link));
-	while (!list_empty(&h->arrivals))
-		mem_free(CONTAINER_OF(list_pop(&h->arrivals), struct arrival, link));
 	while (!list_empty(&h->all)) {
 		struct due *d = CONTAINER_OF(list_pop(&h->all), struct due, all);
 
@@ -308,22 +305,10 @@ set_targets(struct hint *h, struct flight *f, struct moment m)
 	}
 }
 
-struct frame
-hint_head(const struct hint *h, uint64_t request)
-{
-	struct frame head = { .request = request };
-
-	if (h->view != NULL && h->view->current != NULL) {
-		head.epoch = view_stamp(h->view);
-		head.table = load_be64(h->view->current->digest.b);
-	}
-	return head;
-}
-
 static int
 send_rows(struct hint *h, struct flight *f, struct buf *rows, struct outbox *out)
 {
-	struct frame head = hint_head(h, f->number);
+	struct frame head = sync_head(h->view, f->number);
 	union msg msg = { .hint = { .partition = f->partition, .rows = buf_slice(rows) } };
 	struct buf *frame;
 	int rc = msg_encode(&frame, &head, MSG_HINT, &msg);
@@ -492,87 +477,6 @@ on_ack(struct hint *h, const struct dyn_id *from, const struct frame *f, int rc,
 		target_has(h, fl, from, m, out);
 }
 
-/* --------------------------------------------------------------- taking in */
-
-static void
-answer(struct hint *h, uint64_t conn, uint64_t request, int rc, struct outbox *out)
-{
-	struct frame head = hint_head(h, request);
-	union msg msg = { .hint_ack = { .rc = (uint32_t)rc } };
-	struct buf *frame;
-	struct effect *e;
-
-	if (msg_encode(&frame, &head, MSG_HINT_ACK, &msg) != 0)
-		return; /* they come again */
-	e = outbox_add(out, FX_REPLY);
-	e->conn = conn;
-	e->frame = frame;
-}
-
-/* May it be merged here? */
-static int
-check_rows(const struct hint *h, const struct msg_hint *hint)
-{
-	struct dyn_slice last;
-
-	if (h->view == NULL || h->view->current == NULL)
-		return DYN_EBUSY;
-	if (hint->partition >= h->view->settings.partitions ||
-	    !rows_check(hint->rows, hint->partition, h->view->settings.partitions, &last))
-		return DYN_EPROTO;
-	if (!view_owns(h->view, hint->partition, &h->o.self))
-		return DYN_EMOVED;
-	return h->arrivals_count >= HINT_ARRIVALS_MAX ? DYN_EBUSY : 0;
-}
-
-static int
-on_hint(struct hint *h, uint64_t conn, const struct frame *f, const struct msg_hint *hint,
-    struct outbox *out)
-{
-	struct arrival *a = NULL;
-	struct rows *rows = NULL;
-	int rc = check_rows(h, hint);
-
-	if (rc == DYN_EPROTO)
-		return rc;
-	if (rc == 0) {
-		a = mem_zalloc(sizeof(*a));
-		rows = rows_new(ROWS_HINT, hint->partition, h->next_number++, hint->rows);
-		if (a == NULL || rows == NULL)
-			rc = DYN_ENOMEM;
-	}
-	if (rc != 0) {
-		mem_free(a);
-		rows_free(rows);
-		answer(h, conn, f->request, rc, out);
-		return 0;
-	}
-	a->number = rows->number;
-	a->conn = conn;
-	a->request = f->request;
-	list_add(&h->arrivals, &a->link);
-	h->arrivals_count++;
-	outbox_add(out, FX_ROWS)->what = rows;
-	return 0;
-}
-
-static bool
-arrived(struct hint *h, uint64_t number, int rc, struct outbox *out)
-{
-	LIST_EACH(l, &h->arrivals) {
-		struct arrival *a = CONTAINER_OF(l, struct arrival, link);
-
-		if (a->number != number)
-			continue;
-		answer(h, a->conn, a->request, rc, out);
-		list_remove(&a->link);
-		h->arrivals_count--;
-		mem_free(a);
-		return true;
-	}
-	return false;
-}
-
 /* ------------------------------------------------------------------ events */
 
 void
@@ -587,22 +491,23 @@ hint_view(struct hint *h, struct view *v, struct moment m)
 	LIST_EACH(l, &h->all) {
 		struct due *d = CONTAINER_OF(l, struct due, all);
 
+		const struct record *owner = view_find(v, &d->owner);
+
 		if (d->count > 0 && d->flying == 0)
 			d->next_at = MIN(d->next_at, m.now);
+		/* Forgotten: nobody will ask what it lacks. */
+		if (owner == NULL || owner->state != RECORD_JOINED)
+			hint_clean(h, d);
 	}
 }
 
-int
-hint_frame(struct hint *h, const struct dyn_id *from, uint64_t conn, const struct frame *f,
-    const union msg *msg, struct moment m, struct outbox *out)
+void
+hint_frame(struct hint *h, const struct dyn_id *from, const struct frame *f, const union msg *msg,
+    struct moment m, struct outbox *out)
 {
 	struct due *d;
-	int rc = 0;
 
 	switch (f->kind) {
-	case MSG_HINT:
-		rc = on_hint(h, conn, f, &msg->hint, out);
-		break;
 	case MSG_HINT_ACK:
 		on_ack(h, from, f, msg_rc(msg->hint_ack.rc), m, out);
 		break;
@@ -611,11 +516,13 @@ hint_frame(struct hint *h, const struct dyn_id *from, uint64_t conn, const struc
 		if (d != NULL && d->count > 0 && d->flying == 0)
 			d->next_at = m.now;
 		break;
+	case MSG_BEHIND_ACK:
+		hint_told(h, from, f->request, msg_rc(msg->behind_ack.rc), m);
+		break;
 	default:
 		break;
 	}
 	hint_settle(h, m, out);
-	return rc;
 }
 
 void
@@ -626,8 +533,7 @@ hint_stored(struct hint *h, struct rows *rows, int rc, struct moment m, struct o
 	if (rows->of == ROWS_DROP) {
 		if (f != NULL)
 			landed(h, f, rc == 0, m);
-	} else if (!arrived(h, rows->number, rc, out) && f != NULL && f->state == SENT) {
-		/* This node's own. */
+	} else if (f != NULL && f->state == SENT) {
 		if (rc == 0)
 			target_has(h, f, &h->o.self, m, out);
 		else
@@ -675,6 +581,18 @@ hint_lost(struct hint *h, const struct dyn_id *id, struct moment m, struct outbo
 	hint_settle(h, m, out);
 }
 
+void
+hint_liveness(struct hint *h, const struct dyn_id *id, enum dyn_liveness state, struct moment m,
+    struct outbox *out)
+{
+	struct due *d = due_find(h, id);
+
+	if (state == DYN_SUSPECT)
+		hint_lost(h, id, m, out);
+	else if (state == DYN_LIVE && d != NULL && d->count > 0 && d->flying == 0)
+		d->next_at = m.now;
+}
+
 uint64_t
 hint_wake(const struct hint *h)
 {
@@ -682,8 +600,11 @@ hint_wake(const struct hint *h)
 
 	if (h->view == NULL)
 		return at;
-	LIST_EACH(l, &h->all)
-		at = MIN(at, CONTAINER_OF(l, struct due, all)->next_at);
+	LIST_EACH(l, &h->all) {
+		const struct due *d = CONTAINER_OF(l, struct due, all);
+
+		at = MIN(at, d->dirty != NULL ? MIN(d->next_at, d->tell_at) : d->next_at);
+	}
 	LIST_EACH(l, &h->flights)
 		at = MIN(at, CONTAINER_OF(l, struct flight, link)->until);
 	return at;
@@ -701,5 +622,6 @@ hint_tick(struct hint *h, struct moment m, struct outbox *out)
 	}
 	LIST_EACH(l, &h->all)
 		walk(h, CONTAINER_OF(l, struct due, all), m, out);
+	hint_tell_behind(h, m, out);
 	hint_settle(h, m, out);
 }

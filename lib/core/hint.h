@@ -26,7 +26,8 @@
  * than the age allowed, they are SPILLED: the targets then are the other owners
  * of the partition.  When all of them have it, the hint goes, and (owner,
  * partition) is marked dirty, durably: the owner lacks something that the other
- * owners have.  At the limit itself new hints are refused, and the coordinator
+ * owners have.  The mark is handed on to the owner (BEHIND), which catches up
+ * (core/repair.h).  At the limit itself new hints are refused, and the coordinator
  * finds another stand-in.
  *
  * Who holds how much for whom travels with gossip (the ledger).  An owner that
@@ -43,9 +44,9 @@
 #define HINT_WINDOW 8                /* frames of one owner on their way */
 #define HINT_PATIENCE (10 * NS_PER_S)
 #define HINT_RETRY (2 * NS_PER_S)    /* between walks for an owner that is not there */
+#define HINT_TELL_GAP (5 * NS_PER_S) /* between two BEHIND to one owner */
 #define HINT_LEDGER_GAP (1 * NS_PER_S) /* between two ledgers told to gossip */
 #define HINT_ASK_GAP (5 * NS_PER_S)  /* between two HINTS to one member */
-#define HINT_ARRIVALS_MAX 64         /* frames being stored; more: DYN_EBUSY */
 
 struct hint;
 
@@ -67,15 +68,18 @@ struct hint_figures {
 int hint_new(struct hint **out, const struct hint_options *, struct moment) DYN_CHECK;
 void hint_free(struct hint *);
 void hint_view(struct hint *, struct view *, struct moment);
-/* HINT, HINT_ACK or HINTS on a sync connection. */
-int hint_frame(struct hint *, const struct dyn_id *from, uint64_t conn, const struct frame *,
-    const union msg *, struct moment, struct outbox *) DYN_CHECK;
+/* HINT_ACK, HINTS or BEHIND_ACK on a sync connection.  (HINT: core/arrive.h.) */
+void hint_frame(struct hint *, const struct dyn_id *from, const struct frame *,
+    const union msg *, struct moment, struct outbox *);
 /* Takes the rows over (ROWS_HINT, ROWS_DROP). */
 void hint_stored(struct hint *, struct rows *, int rc, struct moment, struct outbox *);
 void hint_changed(struct hint *, const struct changes *, struct moment, struct outbox *);
 /* What a member said it keeps. */
 void hint_ledger(struct hint *, const struct dyn_id *from, struct dyn_slice ledger,
     struct moment, struct outbox *);
+/* Hints for who does not answer wait until it does. */
+void hint_liveness(struct hint *, const struct dyn_id *, enum dyn_liveness, struct moment,
+    struct outbox *);
 void hint_lost(struct hint *, const struct dyn_id *, struct moment, struct outbox *);
 uint64_t hint_wake(const struct hint *);
 void hint_tick(struct hint *, struct moment, struct outbox *);

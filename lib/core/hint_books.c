@@ -17,6 +17,8 @@ hint_mark_dirty(struct hint *h, struct due *d, unsigned partition)
 	d->dirty[partition / 8] |= (uint8_t)(1u << partition % 8);
 	h->dirty_count++;
 	h->dirty_old = true;
+	/* An answer to what was told before says nothing of this one. */
+	d->told = d->tell_at = 0;
 }
 
 /* The row: (id, slice of bits)*. */
@@ -45,6 +47,74 @@ save_dirty(struct hint *h, struct outbox *out)
 	e = outbox_add(out, FX_META);
 	e->address = DIRTY_ROW;
 	e->frame = bytes;
+}
+
+void
+hint_clean(struct hint *h, struct due *d)
+{
+	if (d->dirty == NULL)
+		return;
+	for (unsigned p = 0; p < DIRTY_BYTES * 8; p++)
+		h->dirty_count -= d->dirty[p / 8] >> p % 8 & 1;
+	mem_free(d->dirty);
+	d->dirty = NULL;
+	d->told = 0;
+	h->dirty_old = true;
+}
+
+/* The owner itself is the one to keep the mark: it knows when it has caught up
+ * (core/repair.h). */
+static void
+tell(struct hint *h, struct due *d, struct moment m, struct outbox *out)
+{
+	struct buf *list, *frame;
+	struct frame head;
+	union msg msg;
+	struct wr w;
+
+	d->tell_at = m.now + HINT_TELL_GAP;
+	wr_init(&w, 64);
+	for (unsigned p = 0; p < h->view->settings.partitions; p++)
+		if ((d->dirty[p / 8] >> p % 8 & 1) != 0)
+			wr_u32(&w, p);
+	if (wr_finish(&w, &list) != 0)
+		return;
+	d->told = h->next_number++;
+	head = sync_head(h->view, d->told);
+	msg.behind.partitions = buf_slice(list);
+	if (msg_encode(&frame, &head, MSG_BEHIND, &msg) == 0) {
+		struct effect *e = outbox_add(out, FX_SEND);
+
+		e->to = d->owner;
+		e->frame = frame;
+	}
+	buf_unref(list);
+}
+
+void
+hint_tell_behind(struct hint *h, struct moment m, struct outbox *out)
+{
+	LIST_EACH(l, &h->all) {
+		struct due *d = CONTAINER_OF(l, struct due, all);
+
+		if (d->dirty != NULL && d->tell_at <= m.now && h->view != NULL)
+			tell(h, d, m, out);
+	}
+}
+
+void
+hint_told(struct hint *h, const struct dyn_id *owner, uint64_t number, int rc, struct moment m)
+{
+	LIST_EACH(l, &h->all) {
+		struct due *d = CONTAINER_OF(l, struct due, all);
+
+		if (!id_equal(&d->owner, owner) || d->told == 0 || d->told != number)
+			continue;
+		if (rc == 0)
+			hint_clean(h, d);
+		else
+			d->tell_at = m.now + HINT_TELL_GAP;
+	}
 }
 
 static unsigned
@@ -111,7 +181,7 @@ keeper_find(const struct hint *h, const struct dyn_id *id)
 static void
 ask_for_hints(struct hint *h, struct keeper *k, struct moment m, struct outbox *out)
 {
-	struct frame head = hint_head(h, 0);
+	struct frame head = sync_head(h->view, 0);
 	union msg msg = { .hints = { 0 } };
 	struct buf *frame;
 	struct effect *e;

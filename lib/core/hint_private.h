@@ -4,6 +4,8 @@
 
 #include "core/hint.h"
 
+#include "core/arrive.h"
+
 #include "base/list.h"
 #include "base/map.h"
 #include "core/store.h"
@@ -22,6 +24,8 @@ struct due {
 	unsigned flying;
 	bool failed;         /* this walk left something behind */
 	uint8_t *dirty;      /* a bit a partition, or NULL */
+	uint64_t told;       /* number of the BEHIND that tells all of them; 0 = none */
+	uint64_t tell_at;    /* when to tell (again) */
 };
 
 struct flight {
@@ -38,12 +42,6 @@ struct flight {
 	bool spilled;
 };
 
-/* Rows of a peer on their way to the worker. */
-struct arrival {
-	struct list link;
-	uint64_t number, conn, request;
-};
-
 /* A member that keeps hints for this node. */
 struct keeper {
 	struct map_link link;
@@ -55,8 +53,7 @@ struct hint {
 	struct hint_options o;
 	struct view *view;
 	struct map dues, keepers;
-	struct list all, flights, arrivals;
-	unsigned arrivals_count;
+	struct list all, flights;
 	uint64_t count, bytes, delivered;
 	uint64_t waiting; /* sum of the keepers' counts */
 	uint64_t next_number;
@@ -67,10 +64,13 @@ struct hint {
 
 /* hint.c: what is kept for an owner; made if there is nothing yet. */
 struct due *hint_due(struct hint *, const struct dyn_id *owner);
-struct frame hint_head(const struct hint *, uint64_t request);
 
 /* hint_books.c */
 void hint_mark_dirty(struct hint *, struct due *, unsigned partition);
+/* Tell owners what they lack; they have noted it; the owner is no member any more. */
+void hint_tell_behind(struct hint *, struct moment, struct outbox *);
+void hint_told(struct hint *, const struct dyn_id *owner, uint64_t number, int rc, struct moment);
+void hint_clean(struct hint *, struct due *);
 int hint_load_dirty(struct hint *) DYN_CHECK;
 void hint_free_keepers(struct hint *);
 /* After each event: tell what changed. */

@@ -88,3 +88,18 @@ effect_drop(struct effect *fx)
 		fx->what = NULL;
 	}
 }
+
+void
+ping_answer(uint64_t conn, const struct frame *f, const struct msg_ping *ping, struct outbox *out)
+{
+	struct frame head = { .version = WIRE_VERSION, .request = f->request };
+	union msg msg = { .pong = { .token = ping->token } };
+	struct effect *e;
+	struct buf *frame;
+
+	if (msg_encode(&frame, &head, MSG_PONG, &msg) != 0)
+		return; /* as if it had been lost: the next one is answered */
+	e = outbox_add(out, FX_REPLY);
+	e->conn = conn;
+	e->frame = frame;
+}

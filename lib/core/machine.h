@@ -38,8 +38,15 @@ enum effect_kind {
 	FX_SYNCED, /* all of this node's share is here (view->current) */
 	FX_CHANGED, /* rows were committed (what = struct changes *, core/rows.h) */
 	FX_LEDGER, /* who keeps how much for whom: ours, or (to) a member's */
-	FX_META,   /* save frame as the row `address` of DYN_SPACE_META */
-	FX_HINTS_FULL /* no room for hints (rc = 1), or again (0): work_hints_full */
+	FX_META,   /* save frame as the row `address` of DYN_SPACE_META; rc = 1: and
+	            * tell sync_saved */
+	FX_HINTS_FULL, /* no room for hints (rc = 1), or again (0): work_hints_full */
+	FX_LIVENESS, /* what this node thinks of `to` now: rc = enum dyn_liveness */
+	FX_CATCHING, /* copies that may lack something: frame = a bit a partition, for
+	              * work_catching */
+	FX_LOST,   /* this node's copies may lack something: sync_lost_all, work_lost */
+	FX_RESET,  /* make the gossip connection to `to` anew */
+	FX_DOUBT   /* a request waits long for `to`: detect_doubt */
 };
 
 struct effect {
@@ -70,6 +77,9 @@ struct effect *outbox_add(struct outbox *, enum effect_kind);
 void outbox_log(struct outbox *, enum dyn_log_level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void effect_drop(struct effect *); /* frees frame, view, changes */
+
+/* Whoever reads a connection answers a PING on it. */
+void ping_answer(uint64_t conn, const struct frame *, const struct msg_ping *, struct outbox *);
 
 static inline bool
 id_equal(const struct dyn_id *a, const struct dyn_id *b)

@@ -9,7 +9,12 @@
 
 #define PARTITIONS_DEFAULT 1024
 #define N_DEFAULT 3
-#define OVERTAKEN_MAX 3
+/* Two processes overtake each other about once a second; see overtake. */
+#define OVERTAKEN_RAISE 1000
+#define OVERTAKEN_MAX 5
+#define OVERTAKEN_MAX_NEW 2
+#define OVERTAKEN_NEW (60 * NS_PER_S)
+#define OVERTAKEN_FORGET (2 * NS_PER_S)
 
 void
 member_fail(struct member *m, struct outbox *out, int rc, const char *fmt, ...)
@@ -45,23 +50,32 @@ put_self(struct member *m, struct view **v)
 
 /*
  * A record of mine that is newer than mine is one that I did not write in this
- * life.  Either my directory was rolled back: then one step above it is enough.
- * Or another process has my id (a copied directory): then it comes again, and
- * whoever was overtaken more often first gives up.
+ * life.  Either my directory was rolled back or is new: then one step above it is
+ * enough, and what I had may be gone.  It is a large step, since others may know of
+ * later lives than this one does.  Or another process has my id (a copied
+ * directory): then it comes again, and who was overtaken too often is fenced, the
+ * one that came last before the one that was here.  The other goes on with copies
+ * that lack what the fenced one stored, so it too has lost something.
  */
 static void
-overtake(struct member *m, const struct record *theirs, struct outbox *out)
+overtake(struct member *m, const struct record *theirs, struct moment now, struct outbox *out)
 {
+	bool is_new = now.now < m->born_at + OVERTAKEN_NEW;
+	uint64_t forgotten = (now.now - m->overtaken_at) / OVERTAKEN_FORGET;
+
 	outbox_log(out, DYN_LOG_WARNING,
-	    "somebody has a newer record of this node (incarnation %llu, at %s); mine "
-	    "was "
-	    "%llu: rolled back or copied data directory?",
+	    "somebody has a newer record of this node (incarnation %llu, at %s); mine was "
+	    "%llu: lost, rolled back or copied data directory?",
 	    (unsigned long long)theirs->incarnation, theirs->address,
 	    (unsigned long long)m->self.incarnation);
-	m->self.incarnation = theirs->incarnation + 1;
+	m->self.incarnation = theirs->incarnation + OVERTAKEN_RAISE;
 	m->self.stamp = 1;
-	if (++m->overtaken > OVERTAKEN_MAX || m->self.incarnation == 0)
-		member_fail(m, out, DYN_ELOCKED,
+	m->overtaken -= (unsigned)MIN(m->overtaken, forgotten);
+	m->overtaken_at = now.now;
+	outbox_add(out, FX_LOST);
+	if (++m->overtaken >= (is_new ? OVERTAKEN_MAX_NEW : OVERTAKEN_MAX) ||
+	    m->self.incarnation < OVERTAKEN_RAISE)
+		member_fail(m, out, DYN_EFENCED,
 		    "another process, at %s, runs with this node's id: a copied data "
 		    "directory",
 		    theirs->address);
@@ -81,14 +95,14 @@ mark_reading(struct member *m, const struct view *v)
 
 /* My record and the steps that are due, until nothing changes. */
 static int
-settle(struct member *m, struct view **v, struct outbox *out)
+settle(struct member *m, struct view **v, struct moment now, struct outbox *out)
 {
 	const struct record *mine = view_find(*v, &m->self.id);
 	struct view *next;
 	int rc;
 
 	if (mine != NULL && record_compare(mine, &m->self) > 0)
-		overtake(m, mine, out);
+		overtake(m, mine, now, out);
 	do {
 		rc = put_self(m, v);
 		if (rc == 0)
@@ -127,7 +141,7 @@ adopt(struct member *m, struct view *v, struct moment now, struct outbox *out)
 	int rc;
 
 	if (m->state == MEMBER_IN) {
-		rc = settle(m, &v, out);
+		rc = settle(m, &v, now, out);
 		if (rc != 0) {
 			m->self = before;
 			view_unref(v);
@@ -349,6 +363,7 @@ member_new(struct member **out, const struct member_options *o, struct moment no
 	m->join = o->join;
 	m->rng.state = o->seed;
 	m->push_at = m->create_at = TIME_NEVER;
+	m->born_at = m->overtaken_at = now.now;
 	rc = split_seeds(m, o->seeds);
 	if (rc == 0)
 		rc = start(m, o, now, outbox);

@@ -31,7 +31,9 @@ struct member {
 	uint64_t request;         /* the last number used */
 	unsigned rounds;
 	bool lost;                /* somebody was unreachable since the last round */
-	unsigned overtaken;       /* times my record came back newer than mine */
+	unsigned overtaken;       /* times my record came back newer than mine, of
+	                           * late: see overtake */
+	uint64_t overtaken_at, born_at;
 	uint64_t foreign_at;      /* another ring was last logged */
 };
 

@@ -209,19 +209,6 @@ start_tasks(struct pull *p, struct moment m, struct outbox *out)
 	}
 }
 
-/* Place of a node in a partition's list, or n if it is not in it. */
-static unsigned
-rank_of(const struct table *t, unsigned partition, const struct dyn_id *node)
-{
-	const uint16_t *owners;
-	unsigned count = table_owners(t, partition, &owners);
-
-	for (unsigned i = 0; i < count; i++)
-		if (id_equal(&t->seats[owners[i]].node, node))
-			return i;
-	return t->n;
-}
-
 /* Which partitions are mine by current and were not by base?  Also those where
  * this node moves forward in the list: a bucket with fewer copies than the ring
  * has goes by the first owners only. */
@@ -241,7 +228,7 @@ set_progress(struct pull *p)
 	if (view_phase(v) != VIEW_MOVING || is_marked(p))
 		return 0;
 	for (unsigned i = 0; i < v->settings.partitions; i++) {
-		if (rank_of(v->current, i, &p->o.self) >= rank_of(v->base, i, &p->o.self))
+		if (table_rank(v->current, i, &p->o.self) >= table_rank(v->base, i, &p->o.self))
 			continue;
 		progress[i] = PENDING;
 		p->pending++;

@@ -220,7 +220,7 @@ ask_here(struct work *w, struct read *rd, struct ballot *b)
 		rc = standin_known(w, rd->r.view, buf_slice(rd->name), &object);
 	else
 		rc = store_get(&w->store, place_of_copy(buf_slice(rd->name)), &object);
-	vote(rd, b, rc, true, buf_slice(object));
+	vote(rd, b, rc, b->standin || !is_catching(w, rd->r.partition), buf_slice(object));
 	buf_unref(object);
 }
 
@@ -288,7 +288,9 @@ read_local(struct work *w, struct op *op, struct moment m, struct outbox *out)
 			op_done(w, op, DYN_EINVAL, m, out);
 		return here;
 	}
-	if (!here && (op->r > 1 || !coordinates(w, op)))
+	if (!here && (op->r > 1 || !coordinates(w, op) ||
+	                 is_catching(w, name_partition(buf_slice(op->name),
+	                                    w->view->settings.partitions))))
 		return false;
 	rc = store_get(&w->store, place_of_copy(buf_slice(op->name)), &op->object);
 	if (rc != 0 && !here && op->n > 1)
@@ -371,6 +373,25 @@ read_lost(struct work *w, struct request *r, const struct dyn_id *id, bool sure,
 	b->vote = VOTE_LOST;
 	/* Without a call that waits, only owners are of interest, for repair. */
 	if (r->op != NULL && standin_add(w, r, &read_of(r)->q, b) != NULL)
+		(void)ask_idle(w, read_of(r), out); /* without memory: one less */
+	check(w, read_of(r), m, out);
+}
+
+void
+read_slow(struct work *w, struct request *r, struct moment m, struct outbox *out)
+{
+	quorum_slow(w, r, &read_of(r)->q, m, out);
+}
+
+void
+read_suspect(struct work *w, struct request *r, const struct dyn_id *id, struct moment m,
+    struct outbox *out)
+{
+	struct ballot *b = quorum_find(&read_of(r)->q, id);
+
+	if (b == NULL || b->vote != VOTE_WAITING || r->op == NULL)
+		return;
+	if (standin_add(w, r, &read_of(r)->q, b) != NULL)
 		(void)ask_idle(w, read_of(r), out); /* without memory: one less */
 	check(w, read_of(r), m, out);
 }

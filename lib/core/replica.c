@@ -139,9 +139,12 @@ static bool
 is_complete(const struct work *w, struct dyn_slice name)
 {
 	const struct record *self = view_find(w->view, &w->o.self);
+	unsigned p = name_partition(name, w->view->settings.partitions);
 	struct group g;
 
-	view_readers(w->view, name_partition(name, w->view->settings.partitions), &g);
+	if (is_catching(w, p))
+		return false;
+	view_readers(w->view, p, &g);
 	return group_has(w->view, &g, &w->o.self) ||
 	    (self != NULL && record_synced(self, w->view->current) && owns(w, name));
 }

@@ -25,6 +25,7 @@ struct request {
 	uint64_t deadline, sent_at;
 	size_t bytes;          /* counted in work.bytes */
 	bool moved;            /* somebody has a newer table: waiting for it */
+	bool slow;             /* SLOW_AFTER is over: work.c has looked at it */
 };
 
 /* What one worker of a peer is to this worker. */
@@ -32,8 +33,10 @@ struct peer {
 	struct map_link link;
 	struct dyn_id id;
 	unsigned worker;
-	bool down;
-	uint64_t latency; /* ns, smoothed; 0 = unknown */
+	bool down;           /* its connection */
+	bool suspect;        /* it does not answer: core/detect.h */
+	uint64_t slow_until; /* it let a request wait: others are preferred */
+	uint64_t latency;    /* ns, smoothed; 0 = unknown */
 };
 
 /* Somebody waits for a batch number.  In the order of arrival. */
@@ -59,6 +62,7 @@ struct work {
 	uint64_t next_number;
 	uint64_t bytes;
 	bool hints_full;
+	struct buf *catching; /* a bit for each partition, or NULL */
 	struct rng rng;
 	struct work_stats stats;
 };
@@ -77,17 +81,12 @@ void work_send(const struct view *, const struct dyn_id *to, unsigned partition,
     struct buf *frame, struct outbox *);
 void work_reply(struct work *, uint64_t conn, uint64_t request, enum msg_kind,
     const union msg *, struct outbox *);
-/* Which worker of a member a partition's requests go to. */
-unsigned peer_worker(const struct view *, const struct dyn_id *, unsigned partition);
 /* An owner whose copy is complete coordinates writes (paper 4.5): is it this
  * node, by its newest view? */
 bool coordinates(const struct work *, const struct op *);
-/* The peer as this request meets it; NULL = nothing known. */
-struct peer *peer_find(const struct request *, struct work *, const struct dyn_id *);
-bool peer_is_down(const struct request *, struct work *, const struct dyn_id *);
-/* It answered this request: remember how fast. */
-void peer_answered(const struct request *, struct work *, const struct dyn_id *, struct moment);
 int wait_for(struct work *, const struct waiter *) DYN_CHECK;
+/* Is this node's copy of the partition one that may lack something? */
+bool is_catching(const struct work *, unsigned partition);
 /* Is the sender's table older than ours? */
 bool frame_is_older(const struct work *, const struct frame *);
 /* Is it newer, or further on the way to the same? */
@@ -96,6 +95,26 @@ bool frame_is_newer(const struct work *, const struct frame *);
 bool view_is_newer(const struct view *a, const struct view *b);
 /* Only the first n owners of each group. */
 void group_limit(struct group *, unsigned n);
+
+/* peer.c */
+/* Which worker of a member a partition's requests go to. */
+unsigned peer_worker(const struct view *, const struct dyn_id *, unsigned partition);
+/* What is known of that worker of a peer, made if need be; NULL without memory:
+ * then the peer is taken for a good one. */
+struct peer *peer_get(struct work *, const struct dyn_id *, unsigned worker);
+void peers_free(struct work *);
+/* The peer as this request meets it; NULL = nothing known. */
+struct peer *peer_find(const struct request *, struct work *, const struct dyn_id *);
+/* Neither sent to nor waited for. */
+bool peer_is_down(const struct request *, struct work *, const struct dyn_id *);
+/* It let this request wait for long. */
+void peer_is_slow(const struct request *, struct work *, const struct dyn_id *, struct moment,
+    struct outbox *);
+/* The same for all that the tally waits for. */
+void quorum_slow(struct work *, const struct request *, const struct quorum *, struct moment,
+    struct outbox *);
+/* It answered this request: remember how fast. */
+void peer_answered(const struct request *, struct work *, const struct dyn_id *, struct moment);
 
 /* standin.c: paper 4.6.  Let another node stand in for the owner of this ballot,
  * which cannot be reached or cannot store, or for whom a stand-in could not;
@@ -117,6 +136,11 @@ void read_answer(struct work *, struct request *, const struct dyn_id *from,
     const struct msg_get_ack *, struct moment, struct outbox *);
 void read_lost(struct work *, struct request *, const struct dyn_id *, bool sure,
     struct moment, struct outbox *);
+/* It still waits: for whom?  peer_is_slow. */
+void read_slow(struct work *, struct request *, struct moment, struct outbox *);
+/* It is suspected: it may answer yet, but others are asked too. */
+void read_suspect(struct work *, struct request *, const struct dyn_id *, struct moment,
+    struct outbox *);
 void read_view(struct work *, struct request *, struct moment, struct outbox *);
 void read_timer(struct work *, struct request *, struct moment, struct outbox *);
 void read_free(struct request *);
@@ -128,6 +152,9 @@ void write_answer(struct work *, struct request *, const struct dyn_id *from,
 void write_stored(struct work *, struct request *, int rc, struct moment, struct outbox *);
 void write_lost(struct work *, struct request *, const struct dyn_id *, bool sure,
     struct moment, struct outbox *);
+void write_slow(struct work *, struct request *, struct moment, struct outbox *);
+void write_suspect(struct work *, struct request *, const struct dyn_id *, struct moment,
+    struct outbox *);
 void write_view(struct work *, struct request *, struct moment, struct outbox *);
 void write_timer(struct work *, struct request *, struct moment, struct outbox *);
 void write_free(struct request *);
@@ -138,6 +165,7 @@ void ask_answer(struct work *, struct request *, const struct dyn_id *from,
     const struct msg_ask_ack *, struct moment, struct outbox *);
 void ask_lost(struct work *, struct request *, const struct dyn_id *, bool sure, struct moment,
     struct outbox *);
+void ask_slow(struct work *, struct request *, struct moment, struct outbox *);
 void ask_view(struct work *, struct request *, struct moment, struct outbox *);
 void ask_timer(struct work *, struct request *, struct moment, struct outbox *);
 void ask_free(struct request *);

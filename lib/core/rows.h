@@ -19,8 +19,12 @@
 
 enum rows_of {
 	ROWS_PULL,
-	ROWS_HINT, /* hints delivered to this node */
-	ROWS_DROP  /* hints of this node to forget: bytes as in work_drop */
+	ROWS_HINT,    /* hints of this node that are for itself by now */
+	ROWS_DROP,    /* hints of this node to forget: bytes as in work_drop */
+	ROWS_ARRIVED, /* a peer sent them to be merged (core/arrive.h) */
+	ROWS_REPAIR,  /* this node asked for them (core/repair.h) */
+	ROWS_FENCE    /* none: they come back when all is committed that was given
+	               * to storage before */
 };
 
 /* The effect's `what`. */

@@ -597,3 +597,17 @@ store_renew(struct store *s)
 	s->standin.incarnation++;
 	s->standin_used = false;
 }
+
+static uint64_t
+apart(uint64_t incarnation, uint32_t random)
+{
+	return ((incarnation >> 48) + 1) << 48 | (uint64_t)random << 16;
+}
+
+void
+store_renew_apart(struct store *s, uint32_t random)
+{
+	s->actor.incarnation = apart(s->actor.incarnation, random);
+	s->standin.incarnation = apart(s->standin.incarnation, ~random);
+	s->standin_used = false;
+}

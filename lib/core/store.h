@@ -137,5 +137,7 @@ void store_committed(struct store *, struct batch *, int rc);
 int store_state(const struct store *, uint64_t number);
 /* Mint under new actors from now on. */
 void store_renew(struct store *);
+/* The same where another process may count up from the same actors. */
+void store_renew_apart(struct store *, uint32_t random);
 
 #endif

@@ -5,6 +5,10 @@ struct sync {
 	struct sync_options o;
 	struct pull *pull;
 	struct hint *hint;
+	struct arrivals arrivals;
+	struct trees *trees;
+	struct repair *repair;
+	struct admit admit;
 };
 
 int
@@ -14,6 +18,10 @@ sync_new(struct sync **out, const struct sync_options *options, struct moment m)
 		.w = options->w };
 	struct hint_options ho = { .self = options->self, .engine = options->engine,
 		.bytes_max = options->hint_bytes_max, .age_max_ms = options->hint_age_max_ms };
+	struct trees_options to = { .self = options->self, .engine = options->engine,
+		.walk = options->walk };
+	struct repair_options ro = { .self = options->self, .engine = options->engine,
+		.lost = options->lost, .period = options->repair_period };
 	struct sync *s = mem_zalloc(sizeof(*s));
 	int rc;
 
@@ -21,9 +29,17 @@ sync_new(struct sync **out, const struct sync_options *options, struct moment m)
 	if (s == NULL)
 		return DYN_ENOMEM;
 	s->o = *options;
+	admit_init(&s->admit, m.now);
+	arrive_init(&s->arrivals, &options->self);
 	rc = pull_new(&s->pull, &po);
 	if (rc == 0)
 		rc = hint_new(&s->hint, &ho, m);
+	if (rc == 0)
+		rc = trees_new(&s->trees, &to);
+	ro.trees = s->trees;
+	ro.admit = &s->admit;
+	if (rc == 0)
+		rc = repair_new(&s->repair, &ro, m);
 	if (rc != 0) {
 		sync_free(s);
 		return rc;
@@ -39,6 +55,9 @@ sync_free(struct sync *s)
 		return;
 	pull_free(s->pull);
 	hint_free(s->hint);
+	arrive_fini(&s->arrivals);
+	repair_free(s->repair);
+	trees_free(s->trees);
 	mem_free(s);
 }
 
@@ -47,6 +66,9 @@ sync_view(struct sync *s, struct view *v, struct moment m, struct outbox *out)
 {
 	pull_view(s->pull, v, m, out);
 	hint_view(s->hint, v, m);
+	arrive_view(&s->arrivals, v);
+	trees_view(s->trees, v, m);
+	repair_view(s->repair, v, m, out);
 }
 
 void
@@ -69,13 +91,29 @@ sync_frame(struct sync *s, const struct dyn_id *from, uint64_t conn, const struc
 	if (rc != 0)
 		return rc;
 	switch (f->kind) {
+	case MSG_PING:
+		ping_answer(conn, f, &msg.ping, out);
+		return 0;
 	case MSG_PULL:
 	case MSG_PULL_ACK:
 		return pull_frame(s->pull, from, conn, f, &msg, m, out);
 	case MSG_HINT:
+	case MSG_REPAIR:
+		return arrive_frame(&s->arrivals, conn, f, &msg, out);
 	case MSG_HINT_ACK:
 	case MSG_HINTS:
-		return hint_frame(s->hint, from, conn, f, &msg, m, out);
+	case MSG_BEHIND_ACK:
+		hint_frame(s->hint, from, f, &msg, m, out);
+		return 0;
+	case MSG_TREES:
+	case MSG_TREES_ACK:
+	case MSG_TREE:
+	case MSG_TREE_ACK:
+	case MSG_LEAVES:
+	case MSG_LEAVES_ACK:
+	case MSG_REPAIR_ACK:
+	case MSG_BEHIND:
+		return repair_frame(s->repair, from, conn, f, &msg, m, out);
 	default:
 		return 0;
 	}
@@ -84,16 +122,37 @@ sync_frame(struct sync *s, const struct dyn_id *from, uint64_t conn, const struc
 void
 sync_stored(struct sync *s, struct rows *rows, int rc, struct moment m, struct outbox *out)
 {
-	if (rows->of == ROWS_PULL)
+	switch (rows->of) {
+	case ROWS_PULL:
 		pull_stored(s->pull, rows, rc, m, out);
-	else
+		break;
+	case ROWS_HINT:
+	case ROWS_DROP:
 		hint_stored(s->hint, rows, rc, m, out);
+		break;
+	case ROWS_ARRIVED:
+		arrive_stored(&s->arrivals, rows, rc, out);
+		break;
+	case ROWS_REPAIR:
+		repair_stored(s->repair, rows, rc, m, out);
+		break;
+	case ROWS_FENCE:
+		trees_stored(s->trees, rows, rc, m, out);
+		break;
+	}
+}
+
+void
+sync_saved(struct sync *s, int rc, struct moment m, struct outbox *out)
+{
+	repair_saved(s->repair, rc, m, out);
 }
 
 void
 sync_changed(struct sync *s, struct changes *c, struct moment m, struct outbox *out)
 {
 	hint_changed(s->hint, c, m, out);
+	trees_changed(s->trees, c);
 	changes_free(c);
 }
 
@@ -105,16 +164,40 @@ sync_ledger(struct sync *s, const struct dyn_id *from, struct dyn_slice ledger, 
 }
 
 void
+sync_liveness(struct sync *s, const struct dyn_id *id, enum dyn_liveness state, struct moment m,
+    struct outbox *out)
+{
+	hint_liveness(s->hint, id, state, m, out);
+	repair_liveness(s->repair, id, state, m);
+}
+
+void
 sync_lost(struct sync *s, const struct dyn_id *id, struct moment m, struct outbox *out)
 {
 	pull_lost(s->pull, id, m, out);
 	hint_lost(s->hint, id, m, out);
+	repair_lost(s->repair, id, m, out);
+}
+
+void
+sync_lost_all(struct sync *s, struct moment m, struct outbox *out)
+{
+	repair_lost_all(s->repair, m, out);
+}
+
+void
+sync_foreground(struct sync *s, const struct histogram *latencies, struct moment m)
+{
+	admit_look(&s->admit, latencies, m.now);
 }
 
 uint64_t
 sync_wake(const struct sync *s)
 {
-	return MIN(pull_wake(s->pull), hint_wake(s->hint));
+	uint64_t at = MIN(pull_wake(s->pull), hint_wake(s->hint));
+
+	at = MIN(at, trees_wake(s->trees, &s->admit));
+	return MIN(at, repair_wake(s->repair));
 }
 
 void
@@ -124,6 +207,10 @@ sync_tick(struct sync *s, struct moment m, struct outbox *out)
 		pull_tick(s->pull, m, out);
 	if (hint_wake(s->hint) <= m.now)
 		hint_tick(s->hint, m, out);
+	if (trees_wake(s->trees, &s->admit) <= m.now)
+		trees_tick(s->trees, &s->admit, m, out);
+	if (repair_wake(s->repair) <= m.now)
+		repair_tick(s->repair, m, out);
 }
 
 unsigned
@@ -136,4 +223,18 @@ void
 sync_hints(const struct sync *s, struct hint_figures *f)
 {
 	hint_figures(s->hint, f);
+}
+
+void
+sync_copies(const struct sync *s, struct moment m, struct copies_figures *f)
+{
+	trees_figures(s->trees, &f->trees);
+	repair_figures(s->repair, m, &f->repair);
+	f->rate = s->admit.rate;
+}
+
+struct buf *
+sync_catching(const struct sync *s)
+{
+	return repair_catching(s->repair);
 }

@@ -8,12 +8,17 @@
  *
  *	pull.c    a newcomer gets its share, an owner hands it out (paper 4.9)
  *	hint.c    what is kept for others gets to them (paper 4.6)
+ *	arrive.c  what others bring is merged and acknowledged
+ *	trees.c   a hash tree for each partition (paper 4.7)
+ *	repair.c  trees are compared, what differs is exchanged (paper 4.7)
+ *	admit.c   how much of this the foreground bears (paper 6.5)
  */
 #ifndef DYN_SYNC_H
 #define DYN_SYNC_H
 
 #include "core/hint.h"
 #include "core/pull.h"
+#include "core/repair.h"
 #include "core/rows.h"
 
 struct sync_options {
@@ -23,6 +28,14 @@ struct sync_options {
 	unsigned workers;          /* of this node: partition p is p mod workers */
 	uint64_t seed;
 	uint64_t hint_bytes_max, hint_age_max_ms;
+	bool lost;                 /* the copies may lack what they once had */
+	uint64_t walk, repair_period; /* ns; 0 = the defaults of trees.h, repair.h */
+};
+
+struct copies_figures {
+	struct trees_figures trees;
+	struct repair_figures repair;
+	uint64_t rate; /* bytes a second that background work may do */
 };
 
 struct sync;
@@ -39,16 +52,28 @@ int sync_frame(struct sync *, const struct dyn_id *from, uint64_t conn, const st
     struct moment, struct outbox *) DYN_CHECK;
 /* Rows that went out by FX_ROWS are durable, or not (rc).  Takes them over. */
 void sync_stored(struct sync *, struct rows *, int rc, struct moment, struct outbox *);
+/* An FX_META with rc = 1 is on disk, or is not (rc). */
+void sync_saved(struct sync *, int rc, struct moment, struct outbox *);
 /* A worker committed changes.  Takes them over. */
 void sync_changed(struct sync *, struct changes *, struct moment, struct outbox *);
 /* What a member said it keeps for others (FX_LEDGER of core/member.h). */
 void sync_ledger(struct sync *, const struct dyn_id *from, struct dyn_slice ledger,
     struct moment, struct outbox *);
+/* What this node thinks of a member changed (core/detect.h). */
+void sync_liveness(struct sync *, const struct dyn_id *, enum dyn_liveness, struct moment,
+    struct outbox *);
 /* The connection to this member is gone, or a frame to it could not be sent. */
 void sync_lost(struct sync *, const struct dyn_id *, struct moment, struct outbox *);
+/* This node may have lost what it had: its directory is an old copy. */
+void sync_lost_all(struct sync *, struct moment, struct outbox *);
+/* All latencies of this node's application so far, about once a second. */
+void sync_foreground(struct sync *, const struct histogram *, struct moment);
 uint64_t sync_wake(const struct sync *);
 void sync_tick(struct sync *, struct moment, struct outbox *);
 unsigned sync_pending(const struct sync *); /* partitions not complete yet */
 void sync_hints(const struct sync *, struct hint_figures *);
+void sync_copies(const struct sync *, struct moment, struct copies_figures *);
+/* What FX_CATCHING tells, for the start: a new buf or NULL. */
+struct buf *sync_catching(const struct sync *);
 
 #endif

@@ -4,8 +4,6 @@
  */
 #include "core/request.h"
 
-#define LATENCY_SMOOTH 8 /* new estimate = 7/8 old + 1/8 measured */
-
 void
 op_free(struct op *op)
 {
@@ -48,13 +46,6 @@ fail:
 	return rc;
 }
 
-static void
-peer_free(void *arg, struct map_link *l)
-{
-	(void)arg;
-	mem_free(CONTAINER_OF(l, struct peer, link));
-}
-
 void
 work_free(struct work *w)
 {
@@ -68,101 +59,14 @@ work_free(struct work *w)
 		request_end(w, r);
 	}
 	map_fini(&w->requests_by_number);
-	map_each(&w->peers, peer_free, NULL);
-	map_fini(&w->peers);
+	peers_free(w);
 	timers_fini(&w->timers);
 	mem_free(w->waiters);
 	if (w->stores)
 		store_fini(&w->store);
 	view_unref(w->view);
+	buf_unref(w->catching);
 	mem_free(w);
-}
-
-/* ------------------------------------------------------------------ peers */
-
-unsigned
-peer_worker(const struct view *v, const struct dyn_id *id, unsigned partition)
-{
-	const struct record *r = view_find(v, id);
-
-	return r != NULL && r->workers > 0 ? partition % r->workers : 0;
-}
-
-static struct peer *
-find_peer(const struct work *w, const struct dyn_id *id, unsigned worker)
-{
-	struct map_link *l = map_first(&w->peers, load_be64(id->bytes) + worker);
-
-	for (; l != NULL; l = map_next(l)) {
-		struct peer *p = CONTAINER_OF(l, struct peer, link);
-
-		if (id_equal(&p->id, id) && p->worker == worker)
-			return p;
-	}
-	return NULL;
-}
-
-/* NULL without memory: then the peer is taken for a good one. */
-static struct peer *
-get_peer(struct work *w, const struct dyn_id *id, unsigned worker)
-{
-	struct peer *p = find_peer(w, id, worker);
-
-	if (p != NULL)
-		return p;
-	p = mem_zalloc(sizeof(*p));
-	if (p == NULL)
-		return NULL;
-	p->id = *id;
-	p->worker = worker;
-	map_add(&w->peers, &p->link, load_be64(id->bytes) + worker);
-	return p;
-}
-
-struct peer *
-peer_find(const struct request *r, struct work *w, const struct dyn_id *id)
-{
-	return find_peer(w, id, peer_worker(r->view, id, r->partition));
-}
-
-bool
-peer_is_down(const struct request *r, struct work *w, const struct dyn_id *id)
-{
-	const struct peer *p = peer_find(r, w, id);
-
-	return p != NULL && p->down;
-}
-
-void
-peer_answered(const struct request *r, struct work *w, const struct dyn_id *id, struct moment m)
-{
-	struct peer *p = get_peer(w, id, peer_worker(r->view, id, r->partition));
-	uint64_t ns = m.now - r->sent_at;
-
-	if (p == NULL)
-		return;
-	if (p->latency == 0)
-		p->latency = ns;
-	else
-		p->latency += ns / LATENCY_SMOOTH - p->latency / LATENCY_SMOOTH;
-}
-
-void
-work_peer_up(struct work *w, const struct dyn_id *id, unsigned worker)
-{
-	struct peer *p = get_peer(w, id, worker);
-
-	if (p != NULL)
-		p->down = false;
-}
-
-void
-work_peer_leaving(struct work *w, const struct dyn_id *id, unsigned worker)
-{
-	struct peer *p = get_peer(w, id, worker);
-
-	if (p != NULL)
-		p->down = true;
 }
 
 /* -------------------------------------------------------------- sending */
@@ -285,7 +189,7 @@ request_start(struct work *w, struct request *r, struct op *op, struct moment m)
 	r->partition = name_partition(buf_slice(op->name), w->view->settings.partitions);
 	r->deadline = op->started + op->timeout_ms * NS_PER_MS;
 	r->sent_at = m.now;
-	rc = timer_set(&w->timers, &r->timer, r->deadline);
+	rc = timer_set(&w->timers, &r->timer, MIN(r->deadline, m.now + WORK_SLOW_AFTER));
 	if (rc != 0) {
 		view_unref(r->view);
 		return rc;
@@ -435,6 +339,9 @@ dispatch(struct work *w, const struct dyn_id *from, uint64_t conn, const struct 
 	struct request *r;
 
 	switch (f->kind) {
+	case MSG_PING:
+		ping_answer(conn, f, &msg->ping, out);
+		return 0;
 	case MSG_PUT:
 		replica_put(w, conn, f, &msg->put, m, out);
 		return 0;
@@ -501,7 +408,7 @@ void
 work_peer_down(struct work *w, const struct dyn_id *id, unsigned worker, bool sure,
     struct moment m, struct outbox *out)
 {
-	struct peer *p = get_peer(w, id, worker);
+	struct peer *p = peer_get(w, id, worker);
 
 	if (p != NULL)
 		p->down = true;
@@ -511,6 +418,43 @@ work_peer_down(struct work *w, const struct dyn_id *id, unsigned worker, bool su
 		if (peer_worker(r->view, id, r->partition) == worker)
 			lost(w, r, id, sure, m, out);
 	}
+}
+
+/* The request waits for somebody who does not answer: let others stand in. */
+static void
+suspected(struct work *w, struct request *r, const struct dyn_id *id, struct moment m,
+    struct outbox *out)
+{
+	switch (r->kind) {
+	case REQUEST_READ:
+		read_suspect(w, r, id, m, out);
+		break;
+	case REQUEST_WRITE:
+		write_suspect(w, r, id, m, out);
+		break;
+	case REQUEST_ASK: /* it may have it: nobody else can be asked (S6) */
+	case REQUEST_PARKED:
+		break;
+	}
+}
+
+void
+work_peer_suspect(struct work *w, const struct dyn_id *id, bool suspect, struct moment m,
+    struct outbox *out)
+{
+	const struct record *rec = w->view != NULL ? view_find(w->view, id) : NULL;
+	unsigned workers = rec != NULL ? MAX(rec->workers, 1u) : 1;
+
+	for (unsigned i = 0; i < workers; i++) {
+		struct peer *p = peer_get(w, id, i);
+
+		if (p != NULL)
+			p->suspect = suspect;
+	}
+	if (!suspect)
+		return;
+	LIST_EACH_SAFE(l, next, &w->requests)
+		suspected(w, CONTAINER_OF(l, struct request, all), id, m, out);
 }
 
 void
@@ -710,6 +654,15 @@ work_rows(struct work *w, struct dyn_slice rows, void *token, struct moment m,
 }
 
 void
+work_barrier(struct work *w, void *token, struct moment m, struct outbox *out)
+{
+	struct waiter waiter = { .kind = WAIT_ROWS, .token = token,
+		.number = w->store.given + (w->store.open != NULL) };
+
+	rows_done(w, &waiter, 0, m, out);
+}
+
+void
 work_drop(struct work *w, struct dyn_slice hints, void *token, struct moment m,
     struct outbox *out)
 {
@@ -736,12 +689,54 @@ work_hints_full(struct work *w, bool full)
 	w->hints_full = full;
 }
 
+bool
+is_catching(const struct work *w, unsigned partition)
+{
+	return w->catching != NULL && partition / 8 < w->catching->len &&
+	    (w->catching->data[partition / 8] >> partition % 8 & 1) != 0;
+}
+
+void
+work_catching(struct work *w, struct buf *bits)
+{
+	buf_unref(w->catching);
+	w->catching = bits;
+}
+
 /* ----------------------------------------------------------------- time */
+
+void
+work_lost(struct work *w)
+{
+	if (w->stores)
+		store_renew_apart(&w->store, (uint32_t)rng_next(&w->rng));
+}
 
 uint64_t
 work_wake(const struct work *w)
 {
 	return timers_next(&w->timers);
+}
+
+/* The first time a timer fires is before the deadline, to see who lets us wait. */
+static void
+slow(struct work *w, struct request *r, struct moment m, struct outbox *out)
+{
+	r->slow = true;
+	request_timer(w, r, r->deadline);
+	switch (r->kind) {
+	case REQUEST_READ:
+		read_slow(w, r, m, out);
+		break;
+	case REQUEST_WRITE:
+		write_slow(w, r, m, out);
+		break;
+	case REQUEST_ASK:
+		ask_slow(w, r, m, out);
+		break;
+	case REQUEST_PARKED:
+		break;
+	}
 }
 
 void
@@ -752,6 +747,10 @@ work_tick(struct work *w, struct moment m, struct outbox *out)
 	while ((t = timers_pop(&w->timers, m.now)) != NULL) {
 		struct request *r = CONTAINER_OF(t, struct request, timer);
 
+		if (r->op != NULL && !r->slow && m.now < r->deadline) {
+			slow(w, r, m, out);
+			continue;
+		}
 		switch (r->kind) {
 		case REQUEST_READ:
 			read_timer(w, r, m, out);

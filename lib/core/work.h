@@ -23,6 +23,11 @@
 #include "core/machine.h"
 #include "core/store.h"
 
+/* Who lets a request wait longer is doubted (core/detect.h), and for the next
+ * seconds others are preferred as coordinators. */
+#define WORK_SLOW_AFTER (250 * NS_PER_MS)
+#define WORK_SLOW_FOR (2 * NS_PER_S)
+
 enum op_kind { OP_GET, OP_PUT, OP_DELETE };
 
 /* One call, from the application or from a peer that asks us to coordinate.
@@ -98,6 +103,10 @@ void work_peer_up(struct work *, const struct dyn_id *, unsigned worker);
 void work_peer_leaving(struct work *, const struct dyn_id *, unsigned worker);
 void work_peer_down(struct work *, const struct dyn_id *, unsigned worker, bool sure,
     struct moment, struct outbox *);
+/* Does it answer at all (core/detect.h)?  Who does not is not asked, and where it
+ * is waited for, others stand in. */
+void work_peer_suspect(struct work *, const struct dyn_id *, bool suspect, struct moment,
+    struct outbox *);
 /* One frame could not be queued to this member (it was never sent). */
 void work_send_failed(struct work *, const struct dyn_id *, uint64_t request, struct moment,
     struct outbox *);
@@ -116,6 +125,8 @@ void work_fence(struct work *, struct view *, void *token, struct moment, struct
  * token when durable. */
 void work_rows(struct work *, struct dyn_slice rows, void *token, struct moment,
     struct outbox *);
+/* FX_STORED with the token when all that was accepted before is committed. */
+void work_barrier(struct work *, void *token, struct moment, struct outbox *);
 /* Forget hints that were delivered: (slice id, 16 bytes of the row's digest)*;
  * what has changed since stays.  FX_STORED likewise. */
 void work_drop(struct work *, struct dyn_slice hints, void *token, struct moment,
@@ -123,6 +134,14 @@ void work_drop(struct work *, struct dyn_slice hints, void *token, struct moment
 /* There is no room for more hints (they are refused with DYN_EFULL), or there is
  * again. */
 void work_hints_full(struct work *, bool full);
+
+/* Copies that may lack what others have: a bit for each partition.  They answer
+ * GET as incomplete, and no read ends with them alone.  Takes the buf over. */
+void work_catching(struct work *, struct buf *bits);
+
+/* This node has lost what it had, or another process runs as it: its actors are
+ * not to be used again (FX_LOST). */
+void work_lost(struct work *);
 
 const struct work_stats *work_stats(const struct work *);
 uint64_t work_bytes(const struct work *);  /* held now, against bytes_max */

@@ -414,6 +414,24 @@ write_lost(struct work *w, struct request *r, const struct dyn_id *id, bool sure
 }
 
 void
+write_slow(struct work *w, struct request *r, struct moment m, struct outbox *out)
+{
+	quorum_slow(w, r, &write_of(r)->q, m, out);
+}
+
+void
+write_suspect(struct work *w, struct request *r, const struct dyn_id *id, struct moment m,
+    struct outbox *out)
+{
+	struct ballot *b = quorum_find(&write_of(r)->q, id);
+
+	if (b == NULL || b->vote != VOTE_WAITING)
+		return;
+	replace(w, write_of(r), b, out);
+	check(w, write_of(r), m, out);
+}
+
+void
 write_view(struct work *w, struct request *r, struct moment m, struct outbox *out)
 {
 	struct write *wr = write_of(r);

@@ -506,16 +506,15 @@ attach(struct conn *c, int fd, const char *host)
 }
 
 static void
-on_dialled(void *arg, int fd, const char *why)
+on_dialled(void *arg, int fd, int rc, const char *why)
 {
 	struct conn *c = arg;
 	char host[DYN_ADDRESS_MAX];
 	unsigned port;
-	int rc;
 
 	c->dial = NULL;
 	if (fd < 0) {
-		conn_fail(c, DYN_ECLOSED, "%s", why);
+		conn_fail(c, rc, "%s", why);
 		return;
 	}
 	rc = address_split(c->peer, host, &port);

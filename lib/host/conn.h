@@ -69,6 +69,7 @@ struct conn_events {
 	 * conn must not be used after it returns.  refused is true if nothing
 	 * was ever sent beyond the greeting: whatever was queued has certainly
 	 * not been acted on.  rc is never 0: DYN_ECLOSED (lost, not reached),
+	 * DYN_EADDRESS (nobody listens there),
 	 * DYN_EPROTO, DYN_ETLS, DYN_EVERSION, DYN_ETIMEOUT (greeting),
 	 * DYN_ENOMEM, the WELCOME's, or what conn_close was given. */
 	void (*closed)(void *arg, struct conn *, int rc, const char *why, bool refused);

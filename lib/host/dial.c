@@ -26,6 +26,7 @@ struct dial {
 	size_t count, next;
 	dial_done *done;
 	void *arg;
+	int rc;
 	char why[DYN_ADDRESS_MAX + 96];
 };
 
@@ -88,12 +89,12 @@ finish(struct deferred *deferred)
 	dial_done *done = d->done;
 	void *arg = d->arg;
 	char why[sizeof(d->why)];
-	int fd = d->fd;
+	int fd = d->fd, rc = d->rc;
 
 	memcpy(why, d->why, sizeof(why));
 	d->fd = -1;
 	dial_free(d);
-	done(arg, fd, why);
+	done(arg, fd, rc, why);
 }
 
 static void
@@ -103,6 +104,7 @@ attempt_failed(struct dial *d, int err)
 
 	address_format(&d->list[d->next - 1], text);
 	snprintf(d->why, sizeof(d->why), "cannot connect to %s: %s", text, strerror(err));
+	d->rc = err == ECONNREFUSED ? DYN_EADDRESS : DYN_ECLOSED;
 	drop_attempt(d);
 	try_next(d);
 }
@@ -207,6 +209,7 @@ dial_new(
 		return NULL;
 	d->loop = l;
 	d->fd = -1;
+	d->rc = DYN_ECLOSED;
 	d->socket_buffer = socket_buffer;
 	d->until = clock_now() + timeout_ms * NS_PER_MS;
 	d->done = done;

@@ -7,8 +7,9 @@
 #include "host/resolve.h"
 
 struct dial;
-/* fd >= 0: connected, non-blocking, the receiver's to close.  Else why. */
-typedef void dial_done(void *arg, int fd, const char *why);
+/* fd >= 0: connected, non-blocking, the receiver's to close.  Else why, and rc:
+ * DYN_EADDRESS if the last address refused (nobody listens there), DYN_ECLOSED. */
+typedef void dial_done(void *arg, int fd, int rc, const char *why);
 
 /* done is called once, later, unless cancelled; before the time is over if no
  * address answers.  socket_buffer: see struct conn_config.

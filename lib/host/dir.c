@@ -263,6 +263,43 @@ describe(int dir_fd, char text[MARKER_MAX])
 	return 0;
 }
 
+/* What the place is, as a line for each witness. */
+static int
+describe_place(int dir_fd, char text[MARKER_MAX])
+{
+	size_t len = 0;
+	struct stat st;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < ARRAY_LEN(witnesses); i++) {
+		if (fstatat(dir_fd, witnesses[i], &st, AT_SYMLINK_NOFOLLOW) != 0)
+			return -1;
+		len += (size_t)snprintf(text + len, MARKER_MAX - len, "%s %llu\n", witnesses[i],
+		    (unsigned long long)st.st_ino);
+		DYN_ASSERT(len < MARKER_MAX);
+	}
+	return 0;
+}
+
+/* Is it what was here at the last open?  After take_marker. */
+static bool
+was_moved(const struct dir *d, int dir_fd, bool marked)
+{
+	char found[MARKER_MAX], is[MARKER_MAX];
+	struct stat st;
+
+	/* No place: the first open was cut off before there was anything. */
+	if (read_file(dir_fd, "place", found, sizeof(found)) < 0)
+		return false;
+	if (describe_place(dir_fd, is) != 0 || strcmp(found, is) != 0)
+		return true;
+	if (d->clean)
+		return false;
+	/* Closed well, and then changed by somebody else.  Or a crash: it leaves the
+	 * log of what the last life has written. */
+	return marked || fstatat(dir_fd, "data.db-wal", &st, AT_SYMLINK_NOFOLLOW) != 0;
+}
+
 /*
  * Read the marker and take it away for good: from now on, until a clean close,
  * whoever finds the directory must assume a crash.
@@ -274,12 +311,15 @@ take_marker(struct dir *d, int dir_fd, struct dyn_error *error)
 
 	d->clean = false;
 	if (read_file(dir_fd, "clean", found, sizeof(found)) < 0) {
-		if (errno == ENOENT)
+		if (errno == ENOENT) {
+			d->moved = was_moved(d, dir_fd, false);
 			return 0;
+		}
 		/* Unreadable is as good as missing, if it can be removed. */
 		found[0] = '\0';
 	}
 	d->clean = describe(dir_fd, expected) == 0 && strcmp(found, expected) == 0;
+	d->moved = was_moved(d, dir_fd, true);
 	if (unlinkat(dir_fd, "clean", 0) != 0 || fsync(dir_fd) != 0)
 		return fail(d, "cannot remove clean", error);
 	return 0;
@@ -334,6 +374,23 @@ dir_open(struct dir *d, const char *path, struct dyn_error *error)
 		mem_free(d->path);
 		d->path = NULL;
 	}
+	return rc;
+}
+
+int
+dir_settle(struct dir *d)
+{
+	char is[MARKER_MAX], found[MARKER_MAX];
+	int fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+
+	if (fd < 0)
+		return code_of(errno);
+	/* An engine of the application's keeps its data elsewhere. */
+	if (describe_place(fd, is) == 0 &&
+	    (read_file(fd, "place", found, sizeof(found)) < 0 || strcmp(found, is) != 0) &&
+	    write_file(fd, "place", is) != 0)
+		rc = code_of(errno);
+	close(fd);
 	return rc;
 }
 

@@ -12,6 +12,7 @@ struct gossip {
 	struct host *host;
 	struct loop loop;
 	struct member *member;
+	struct detect *detect;
 	struct links links;
 	struct listener *listener;
 	struct outbox out;
@@ -68,6 +69,7 @@ gossip_free(struct gossip *g)
 	loop_fini(&g->loop);
 	links_fini(&g->links);
 	member_free(g->member);
+	detect_free(g->detect);
 	outbox_fini(&g->out);
 	sem_destroy(&g->closed);
 	mem_free(g);
@@ -167,18 +169,36 @@ on_frame(void *arg, const struct dyn_id *from, uint64_t conn, const struct frame
 	if (rc != 0)
 		return rc;
 	pthread_mutex_lock(&g->host->lock);
-	g->host->gossip_rounds++;
+	g->host->gossip_rounds += f->kind == MSG_GOSSIP || f->kind == MSG_GOSSIP_ACK;
 	g->host->gossip_bytes += FRAME_HEAD + f->body.len;
 	pthread_mutex_unlock(&g->host->lock);
-	return member_frame(g->member, from, conn, f, &m, host_moment(&g->loop), &g->out);
+	detect_frame(g->detect, from, conn, f, &m, host_moment(&g->loop), &g->out);
+	rc = member_frame(g->member, from, conn, f, &m, host_moment(&g->loop), &g->out);
+	if (rc == 0 && (f->kind == MSG_GOSSIP_ACK || f->kind == MSG_VIEW))
+		detect_answered(g->detect, from, host_moment(&g->loop), &g->out);
+	return rc;
 }
 
 static void
 on_up(void *arg, const struct dyn_id *id, unsigned worker)
 {
-	(void)arg;
-	(void)id;
+	struct gossip *g = arg;
+
 	(void)worker;
+	detect_answered(g->detect, id, host_moment(&g->loop), &g->out);
+}
+
+/* Not reached, or lost. */
+static void
+unreachable(struct gossip *g, const struct dyn_id *id, const char *address, int rc)
+{
+	struct moment now = host_moment(&g->loop);
+
+	if (rc == DYN_EADDRESS)
+		detect_refused(g->detect, id, now, &g->out);
+	else
+		detect_lost(g->detect, id, now, &g->out);
+	member_unreachable(g->member, id, address, rc, now, &g->out);
 }
 
 static void
@@ -189,7 +209,7 @@ on_down(void *arg, const struct dyn_id *id, unsigned worker, const char *address
 
 	(void)worker;
 	(void)sure;
-	member_unreachable(g->member, id, address, rc, host_moment(&g->loop), &g->out);
+	unreachable(g, id, address, rc);
 }
 
 /* ---------------------------------------------------------------- effects */
@@ -200,7 +220,32 @@ save_view(struct gossip *g, struct view *v)
 	struct buf *bytes;
 
 	if (g->host->storage != NULL && view_encode(v, &bytes) == 0)
-		storage_meta(g->host->storage, "view", bytes);
+		storage_meta(g->host->storage, "view", bytes, false);
+}
+
+static void
+lost(struct gossip *g)
+{
+	struct host *h = g->host;
+	struct buf *all = buf_copy(CATCHING_ALL, 1);
+
+	if (all != NULL)
+		storage_meta(h->storage, CATCHING_ROW, all, false);
+	for (unsigned i = 0; i < h->workers_count; i++)
+		worker_lost(h->workers[i]);
+	if (h->syncer != NULL)
+		syncer_lost_all(h->syncer);
+}
+
+/* Once for a failure, and again for the close. */
+static void
+close_all(struct gossip *g)
+{
+	g->closing = true;
+	if (g->listener != NULL)
+		listener_close(g->listener);
+	g->listener = NULL;
+	links_close(&g->links);
 }
 
 static void
@@ -214,8 +259,7 @@ send_effect(struct gossip *g, struct effect *e)
 	if (rc == 0)
 		e->frame = NULL;
 	else
-		member_unreachable(g->member, &e->to, e->address, rc, host_moment(&g->loop),
-		    &g->out);
+		unreachable(g, &e->to, e->address, rc);
 }
 
 static void
@@ -231,6 +275,7 @@ carry_out(struct gossip *g, struct effect *e)
 		break;
 	case FX_VIEW:
 		links_view(&g->links, e->view);
+		detect_view(g->detect, e->view, host_moment(&g->loop), &g->out);
 		save_view(g, e->view);
 		host_publish(g->host, e->view);
 		break;
@@ -239,6 +284,19 @@ carry_out(struct gossip *g, struct effect *e)
 			syncer_ledger(g->host->syncer, &e->to, e->frame);
 			e->frame = NULL;
 		}
+		break;
+	case FX_LIVENESS:
+		for (unsigned i = 0; i < g->host->workers_count; i++)
+			worker_liveness(g->host->workers[i], &e->to, (enum dyn_liveness)e->rc);
+		if (g->host->syncer != NULL)
+			syncer_liveness(g->host->syncer, &e->to, (enum dyn_liveness)e->rc);
+		break;
+	case FX_LOST:
+		/* Durable before the view that shows others who I am now. */
+		lost(g);
+		break;
+	case FX_RESET:
+		links_reset(&g->links, &e->to);
 		break;
 	case FX_LOG:
 		host_log(g->host, (enum dyn_log_level)e->rc, "%.*s", (int)e->frame->len,
@@ -250,12 +308,20 @@ carry_out(struct gossip *g, struct effect *e)
 		snprintf(text, sizeof(text), "%.*s", (int)e->frame->len,
 		    (const char *)e->frame->data);
 		host_fail(g->host, e->rc, text);
+		close_all(g);
 		break;
 	}
 	default:
 		DYN_ASSERT(false); /* not an effect of gossip */
 		break;
 	}
+}
+
+/* When member or detector want to be called. */
+static uint64_t
+wake(const struct gossip *g)
+{
+	return MIN(member_wake(g->member), detect_wake(g->detect));
 }
 
 static void
@@ -267,6 +333,8 @@ turn(void *arg)
 		return;
 	if (!g->closing && member_wake(g->member) <= g->loop.now)
 		member_tick(g->member, host_moment(&g->loop), &g->out);
+	if (!g->closing && detect_wake(g->detect) <= g->loop.now)
+		detect_tick(g->detect, host_moment(&g->loop), &g->out);
 	for (size_t i = 0; i < g->out.count; i++) {
 		struct effect e = g->out.list[i];
 
@@ -275,7 +343,7 @@ turn(void *arg)
 		effect_drop(&e);
 	}
 	g->out.count = 0;
-	loop_wake_at(&g->loop, g->closing ? TIME_NEVER : member_wake(g->member));
+	loop_wake_at(&g->loop, g->closing ? TIME_NEVER : wake(g));
 	if (g->closing && g->links.open == 0 && !g->drained) {
 		g->drained = true;
 		sem_post(&g->closed);
@@ -285,7 +353,14 @@ turn(void *arg)
 int
 gossip_begin(struct gossip *g, const struct member_options *options)
 {
+	struct detect_options o = { .self = g->host->self, .client = options->client,
+		.seed = mix64(options->seed) };
+	int rc;
+
 	g->loop.now = clock_now();
+	rc = detect_new(&g->detect, &o, host_moment(&g->loop));
+	if (rc != 0)
+		return rc;
 	return member_new(&g->member, options, host_moment(&g->loop), &g->out);
 }
 
@@ -327,6 +402,30 @@ gossip_poke(struct gossip *g, const struct dyn_id *id)
 	if (p == NULL)
 		return; /* the next frame pokes again */
 	p->letter.run = poke_came;
+	p->gossip = g;
+	p->id = *id;
+	loop_post(&g->loop, &p->letter);
+}
+
+static void
+doubt_came(struct letter *l)
+{
+	struct gossip_letter *p = CONTAINER_OF(l, struct gossip_letter, letter);
+	struct gossip *g = p->gossip;
+
+	if (!g->closing)
+		detect_doubt(g->detect, &p->id, host_moment(&g->loop), &g->out);
+	mem_free(p);
+}
+
+void
+gossip_doubt(struct gossip *g, const struct dyn_id *id)
+{
+	struct gossip_letter *p = mem_zalloc(sizeof(*p));
+
+	if (p == NULL)
+		return; /* its own period finds out */
+	p->letter.run = doubt_came;
 	p->gossip = g;
 	p->id = *id;
 	loop_post(&g->loop, &p->letter);
@@ -387,11 +486,7 @@ close_came(struct letter *l)
 	struct gossip_letter *p = CONTAINER_OF(l, struct gossip_letter, letter);
 	struct gossip *g = p->gossip;
 
-	g->closing = true;
-	if (g->listener != NULL)
-		listener_close(g->listener);
-	g->listener = NULL;
-	links_close(&g->links);
+	close_all(g);
 }
 
 void

@@ -1,11 +1,13 @@
 /*
- * The gossip thread: membership (core/member.h) and the listening socket.
+ * The gossip thread: membership (core/member.h), who answers (core/detect.h), and the
+ * listening socket.
  * Nothing here waits for a disk or for a worker, so that a stalled disk never
  * silences the node.
  */
 #ifndef DYN_GOSSIP_H
 #define DYN_GOSSIP_H
 
+#include "core/detect.h"
 #include "core/member.h"
 #include "host/links.h"
 
@@ -22,6 +24,8 @@ void gossip_free(struct gossip *);
 struct loop *gossip_loop(struct gossip *);
 /* Any thread. */
 void gossip_poke(struct gossip *, const struct dyn_id *);
+/* A request waits for this member. */
+void gossip_doubt(struct gossip *, const struct dyn_id *);
 void gossip_synced(struct gossip *, struct view *);
 /* What this node keeps for whom; takes the buf over. */
 void gossip_ledger(struct gossip *, struct buf *);

@@ -88,6 +88,11 @@ host_fail(struct host *h, int code, const char *text)
 		(void)error_set(&h->failure, code, "%s", text);
 	pthread_cond_broadcast(&h->changed);
 	pthread_mutex_unlock(&h->lock);
+	atomic_store(&h->failed, code);
+	for (unsigned i = 0; i < h->workers_count; i++)
+		worker_fail(h->workers[i]);
+	if (h->syncer != NULL)
+		syncer_fail(h->syncer);
 	host_log(h, DYN_LOG_ERROR, "%s", text);
 }
 

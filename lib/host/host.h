@@ -7,7 +7,7 @@
 #ifndef DYN_HOST_H
 #define DYN_HOST_H
 
-#include "core/hint.h"
+#include "core/sync.h"
 #include "core/work.h"
 #include "host/conn.h"
 
@@ -50,9 +50,11 @@ struct host {
 	pthread_cond_t changed;
 	struct view *view;       /* NULL while joining */
 	struct dyn_error failure; /* code != 0: the node cannot go on */
+	atomic_int failed;       /* its code, for all that need not wait */
 	int storage_error;       /* the last one */
 	unsigned pending;        /* partitions still to be pulled */
 	struct hint_figures hints;
+	struct copies_figures copies;
 	uint64_t gossip_rounds, gossip_bytes;
 };
 
@@ -65,6 +67,7 @@ void host_log(struct host *, enum dyn_log_level, const char *fmt, ...)
 struct view *host_view(struct host *);
 /* Publish: to waiting application threads, to workers, to the sync thread. */
 void host_publish(struct host *, struct view *);
+/* The node cannot go on: calls get this code, connections are closed. */
 void host_fail(struct host *, int code, const char *text);
 void host_storage_error(struct host *, int code);
 

@@ -5,6 +5,7 @@
 
 #define REDIAL_FIRST (50 * NS_PER_MS)
 #define REDIAL_MOST (1 * NS_PER_S)
+#define PROBE_PATIENCE (3 * NS_PER_S)
 
 /* To a member's worker, or to an address whose node is not known yet. */
 struct link {
@@ -17,6 +18,7 @@ struct link {
 	bool opened, down;
 	bool wanted;         /* keep: still a member */
 	uint64_t redial_at, pause;
+	uint64_t silent_at;  /* asked by links_probe: broken off then */
 };
 
 /* Accepted by the acceptor, given to this thread. */
@@ -82,7 +84,7 @@ link_new(struct links *ls, const struct dyn_id *id, unsigned worker, const char 
 	k->id = *id;
 	k->worker = worker;
 	k->pause = REDIAL_FIRST;
-	k->redial_at = TIME_NEVER;
+	k->redial_at = k->silent_at = TIME_NEVER;
 	memcpy(k->address, address, strlen(address) + 1);
 	map_add(&ls->by_peer, &k->map, link_hash(id, worker, address));
 	return k;
@@ -120,6 +122,7 @@ mark_down(struct link *k, int rc, bool sure)
 
 	k->down = true;
 	k->opened = false;
+	k->silent_at = TIME_NEVER;
 	k->redial_at = ls->keep && k->wanted ? ls->loop->now + k->pause : TIME_NEVER;
 	k->pause = MIN(2 * k->pause, REDIAL_MOST);
 	if (!ls->closing)
@@ -177,6 +180,7 @@ dialled_frame(void *arg, struct conn *c, const struct frame *f)
 	struct dyn_id from = conn_node(c);
 	int rc;
 
+	k->silent_at = TIME_NEVER;
 	if (f->kind == MSG_BYE) {
 		if (ls->events->leaving != NULL && !id_is_zero(&k->id))
 			ls->events->leaving(ls->arg, &k->id, k->worker);
@@ -200,7 +204,8 @@ dialled_closed(void *arg, struct conn *c, int rc, const char *why, bool refused)
 	another_turn(ls);
 	if (was_open && !ls->closing)
 		host_log(ls->host, DYN_LOG_INFO, "lost %s: %s", k->address, why);
-	if (!was_open && rc != DYN_ECLOSED && !ls->closing)
+	/* Once: dialled again and again, it fails again and again. */
+	if (!was_open && rc != DYN_ECLOSED && !k->down && !ls->closing)
 		host_log(ls->host, DYN_LOG_WARNING, "%s: %s", k->address, why);
 	mark_down(k, rc, refused);
 }
@@ -421,7 +426,9 @@ look_at(void *arg, struct map_link *l)
 {
 	struct earliest *e = arg;
 
-	e->at = MIN(e->at, CONTAINER_OF(l, struct link, map)->redial_at);
+	const struct link *k = CONTAINER_OF(l, struct link, map);
+
+	e->at = MIN(e->at, MIN(k->redial_at, k->silent_at));
 }
 
 uint64_t
@@ -430,7 +437,7 @@ links_wake(const struct links *ls)
 	struct earliest e = { TIME_NEVER };
 	struct map by_peer = ls->by_peer;
 
-	if (ls->keep && !ls->closing)
+	if (!ls->closing)
 		map_each(&by_peer, look_at, &e);
 	return e.at;
 }
@@ -443,13 +450,61 @@ redial(void *arg, struct map_link *l)
 
 	if (k->conn == NULL && k->redial_at <= ls->loop->now)
 		dial(k);
+	else if (k->conn != NULL && k->silent_at <= ls->loop->now)
+		conn_close(k->conn, DYN_ECLOSED, "silent", false);
 }
 
 void
 links_tick(struct links *ls)
 {
-	if (ls->keep && !ls->closing)
+	if (!ls->closing)
 		map_each(&ls->by_peer, redial, ls);
+}
+
+/* Links to a member: one a worker. */
+struct visit {
+	struct links *links;
+	const struct dyn_id *id;
+	struct buf *ping; /* NULL: break off */
+};
+
+static void
+visit(void *arg, struct map_link *l)
+{
+	struct visit *v = arg;
+	struct link *k = CONTAINER_OF(l, struct link, map);
+
+	if (!id_equal(&k->id, v->id) || k->conn == NULL)
+		return;
+	if (v->ping == NULL) {
+		conn_close(k->conn, DYN_ECLOSED, "silent", false);
+	} else if (k->opened && k->silent_at == TIME_NEVER) {
+		k->silent_at = v->links->loop->now + PROBE_PATIENCE;
+		/* If its queue is full it has been silent for long already. */
+		if (conn_send(k->conn, buf_ref(v->ping)) != 0)
+			buf_unref(v->ping);
+	}
+}
+
+void
+links_probe(struct links *ls, const struct dyn_id *id)
+{
+	struct frame head = { .version = WIRE_VERSION };
+	union msg m = { .ping = { .token = 0 } };
+	struct visit v = { ls, id, NULL };
+
+	if (ls->closing || msg_encode(&v.ping, &head, MSG_PING, &m) != 0)
+		return;
+	map_each(&ls->by_peer, visit, &v);
+	buf_unref(v.ping);
+}
+
+void
+links_reset(struct links *ls, const struct dyn_id *id)
+{
+	struct visit v = { ls, id, NULL };
+
+	map_each(&ls->by_peer, visit, &v);
 }
 
 /* ----------------------------------------------------------------- closing */

@@ -8,6 +8,10 @@
  * links_send refuses at once.  up and down tell the owner about changes; sure
  * means that nothing sent since the last `down` can have been acted on.
  *
+ * A connection that is doubted is asked (links_probe), and broken off if nothing at
+ * all comes on it for three seconds: a path that was cut for a while may leave TCP
+ * waiting for much longer than the path was away.
+ *
  * A thread that keeps its links (the workers) dials every member it hears of
  * and holds the connection; the others dial when they have something to send.
  */
@@ -64,6 +68,11 @@ int links_send(struct links *, const struct dyn_id *, unsigned worker, const cha
 /* On the connection a request came by; drops the frame if it is gone.  Takes
  * the frame over. */
 void links_reply(struct links *, uint64_t conn, struct buf *frame);
+/* Do the open connections to this member still carry anything? */
+void links_probe(struct links *, const struct dyn_id *);
+/* Break off the connections to it, also those being made; the next frame dials
+ * anew. */
+void links_reset(struct links *, const struct dyn_id *);
 uint64_t links_wake(const struct links *);
 void links_tick(struct links *);
 /* For the acceptor: what an accepted connection is to call, on our thread. */

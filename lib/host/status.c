@@ -10,7 +10,8 @@
 	N(members) N(reachable) N(agreed) N(owned) N(pending)                  \
 	N(under_replicated) N(moving) N(keys) N(bytes) N(unwritten_bytes)      \
 	N(memory_bytes) N(uptime_ms) N(storage_error) N(hints) N(hint_bytes)   \
-	N(hint_age_ms) N(hints_waiting) N(hints_dirty) N(safe_to_stop)
+	N(hint_age_ms) N(hints_waiting) N(hints_dirty) N(safe_to_stop)   \
+	N(catching) N(differing) N(lag_ms) N(unhashed) N(damaged) N(failure)
 
 #define LATENCY_FIELDS(N, l)                                                   \
 	N(l.count) N(l.mean_us) N(l.p50_us) N(l.p90_us) N(l.p99_us)            \
@@ -24,7 +25,8 @@
 	N(frames_out) N(bytes_in) N(bytes_out) N(protocol_errors)              \
 	N(gossip_rounds) N(gossip_bytes)                                       \
 	LATENCY_FIELDS(N, get_latency) LATENCY_FIELDS(N, put_latency)          \
-	LATENCY_FIELDS(N, commit_latency) N(hinted) N(hints_delivered)
+	LATENCY_FIELDS(N, commit_latency) N(hinted) N(hints_delivered)   \
+	N(exchanges) N(exchange_took) N(exchange_gave) N(verified)
 
 #define WRITE_B(f) wr_bytes(w, s->f, 16);
 #define WRITE_N(f) wr_var(w, (uint64_t)(s->f));
@@ -90,7 +92,7 @@ status_from_view(struct host *h, const struct view *v, struct dyn_status *s)
 			continue;
 		s->members++;
 		s->reachable += id_equal(&r->id, &h->self) ||
-		    worker_reachable(h->workers[0], &r->id);
+		    worker_reachable(h->workers[0], &r->id, NULL);
 		s->agreed += r->synced_epoch == v->current->epoch &&
 		    digest_compare(&r->synced, &v->current->digest) == 0;
 	}
@@ -102,7 +104,8 @@ is_safe_to_stop(const struct host *h, const struct dyn_status *s)
 {
 	return h->role == DYN_PEER && s->members > 0 && s->reachable == s->members &&
 	    s->moving == 0 && s->pending == 0 && s->under_replicated == 0 && s->hints == 0 &&
-	    s->hints_waiting == 0 && s->unwritten_bytes == 0 && s->n > 1;
+	    s->hints_waiting == 0 && s->unwritten_bytes == 0 && s->catching == 0 &&
+	    s->n > 1;
 }
 
 void
@@ -138,6 +141,12 @@ host_status(struct host *h, struct dyn_status *s)
 		s->hint_age_ms = MAX(clock_wall_ms(), h->hints.since_ms) - h->hints.since_ms;
 	s->hints_waiting = h->hints.waiting;
 	s->hints_dirty = h->hints.dirty;
+	s->catching = h->copies.repair.catching;
+	s->differing = h->copies.repair.differing;
+	s->lag_ms = h->copies.repair.lag_ms;
+	s->unhashed = h->copies.trees.wanted;
+	s->damaged = h->copies.trees.wrong;
+	s->failure = h->failure.code;
 	pthread_mutex_unlock(&h->lock);
 	s->safe_to_stop = is_safe_to_stop(h, s);
 }
@@ -199,6 +208,10 @@ host_stats(struct host *h, struct dyn_stats *s)
 	s->gossip_rounds = h->gossip_rounds;
 	s->gossip_bytes = h->gossip_bytes;
 	s->hints_delivered = h->hints.delivered;
+	s->exchanges = h->copies.repair.exchanges;
+	s->exchange_took = h->copies.repair.took;
+	s->exchange_gave = h->copies.repair.gave;
+	s->verified = h->copies.trees.walked;
 	pthread_mutex_unlock(&h->lock);
 }
 

@@ -2,6 +2,7 @@
 #include "host/storage.h"
 
 #include "base/list.h"
+#include "host/syncer.h"
 #include "host/worker.h"
 
 #define IDLE_PAUSE (20 * NS_PER_MS) /* between slices of the engine's own work */
@@ -15,6 +16,7 @@ struct commit {
 	struct batch *batch;
 	char name[32];
 	struct buf *value;
+	bool tell_sync;
 };
 
 struct storage {
@@ -119,14 +121,17 @@ storage_commit(struct storage *s, struct worker *w, unsigned index, struct batch
 }
 
 void
-storage_meta(struct storage *s, const char *name, struct buf *value)
+storage_meta(struct storage *s, const char *name, struct buf *value, bool tell_sync)
 {
 	struct commit *c = mem_zalloc(sizeof(*c));
 
 	if (c == NULL) {
 		buf_unref(value);
+		if (tell_sync)
+			syncer_saved(s->host->syncer, DYN_ENOMEM);
 		return;
 	}
+	c->tell_sync = tell_sync;
 	DYN_ASSERT(strlen(name) < sizeof(c->name));
 	memcpy(c->name, name, strlen(name) + 1);
 	c->letter.run = commit_came;
@@ -187,6 +192,8 @@ answer(struct storage *s, struct commit *c, int rc)
 		if (rc != 0)
 			host_log(s->host, DYN_LOG_ERROR, "cannot save %s: %s", c->name,
 			    dyn_strerror(rc));
+		if (c->tell_sync)
+			syncer_saved(s->host->syncer, rc);
 		buf_unref(c->value);
 		mem_free(c);
 		return;

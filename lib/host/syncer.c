@@ -8,6 +8,8 @@
 #include "host/worker.h"
 
 #define FENCE_RETRY (100 * NS_PER_MS)
+#define FIGURES_GAP (200 * NS_PER_MS) /* they walk over all partitions */
+#define LOOK_GAP (1 * NS_PER_S)
 
 struct syncer {
 	struct host *host;
@@ -18,6 +20,7 @@ struct syncer {
 	struct view *view;
 	uint64_t fenced;      /* workers, by this view: one bit each */
 	uint64_t fence_again; /* when to ask those again that did not answer */
+	uint64_t figures_at, look_at;
 	bool closing, drained;
 	sem_t closed;
 };
@@ -37,6 +40,7 @@ syncer_new(struct syncer **out, struct host *host, uint64_t seed)
 		.workers = host->workers_count, .seed = seed,
 		.hint_bytes_max = host->hint_bytes_max,
 		.hint_age_max_ms = host->hint_age_max_ms };
+	struct buf *catching;
 	struct syncer *s = mem_zalloc(sizeof(*s));
 	int rc;
 
@@ -60,6 +64,10 @@ syncer_new(struct syncer **out, struct host *host, uint64_t seed)
 	if (rc != 0)
 		goto fail_sync;
 	sync_hints(s->sync, &host->hints); /* known before the first turn */
+	catching = sync_catching(s->sync);
+	for (unsigned i = 0; i < host->workers_count && catching != NULL; i++)
+		worker_catching(host->workers[i], catching);
+	buf_unref(catching);
 	sem_init(&s->closed, 0, 0);
 	*out = s;
 	return 0;
@@ -178,12 +186,16 @@ carry_out(struct syncer *s, struct effect *e)
 		e->frame = NULL;
 		break;
 	case FX_META:
-		storage_meta(s->host->storage, e->address, e->frame);
+		storage_meta(s->host->storage, e->address, e->frame, e->rc == 1);
 		e->frame = NULL;
 		break;
 	case FX_HINTS_FULL:
 		for (unsigned i = 0; i < s->host->workers_count; i++)
 			worker_hints_full(s->host->workers[i], e->rc != 0);
+		break;
+	case FX_CATCHING:
+		for (unsigned i = 0; i < s->host->workers_count; i++)
+			worker_catching(s->host->workers[i], e->frame);
 		break;
 	case FX_LOG:
 		host_log(s->host, (enum dyn_log_level)e->rc, "%.*s", (int)e->frame->len,
@@ -195,6 +207,26 @@ carry_out(struct syncer *s, struct effect *e)
 	}
 }
 
+/* What the application feels: how fast may background work go?  Only while there is
+ * some: an idle node is not woken for it. */
+static void
+look_at_foreground(struct syncer *s)
+{
+	struct histogram all = { .count = 0 };
+
+	if (s->loop.now < s->look_at)
+		return;
+	s->look_at = s->loop.now + LOOK_GAP;
+	for (unsigned i = 0; i < s->host->workers_count; i++) {
+		struct worker_figures f;
+
+		worker_figures(s->host->workers[i], &f);
+		histogram_join(&all, &f.work.get_us);
+		histogram_join(&all, &f.work.put_us);
+	}
+	sync_foreground(s->sync, &all, host_moment(&s->loop));
+}
+
 static void
 turn(void *arg)
 {
@@ -204,8 +236,10 @@ turn(void *arg)
 	if (!s->closing) {
 		if (s->fence_again <= s->loop.now)
 			fence(s);
+		look_at_foreground(s);
 		if (sync_wake(s->sync) <= s->loop.now)
 			sync_tick(s->sync, host_moment(&s->loop), &s->out);
+		links_tick(&s->links);
 	}
 	for (size_t i = 0; i < s->out.count; i++) {
 		struct effect e = s->out.list[i];
@@ -218,9 +252,13 @@ turn(void *arg)
 	pthread_mutex_lock(&s->host->lock);
 	s->host->pending = sync_pending(s->sync);
 	sync_hints(s->sync, &s->host->hints);
+	if (s->loop.now >= s->figures_at) {
+		sync_copies(s->sync, host_moment(&s->loop), &s->host->copies);
+		s->figures_at = s->loop.now + FIGURES_GAP;
+	}
 	pthread_mutex_unlock(&s->host->lock);
 	if (!s->closing)
-		wake = MIN(sync_wake(s->sync), s->fence_again);
+		wake = MIN(sync_wake(s->sync), MIN(s->fence_again, links_wake(&s->links)));
 	loop_wake_at(&s->loop, wake);
 	if (s->closing && s->links.open == 0 && !s->drained) {
 		s->drained = true;
@@ -240,6 +278,7 @@ struct sync_letter {
 	struct buf *ledger;
 	unsigned worker;
 	int rc;
+	enum dyn_liveness liveness;
 };
 
 static struct sync_letter *
@@ -342,6 +381,27 @@ syncer_stored(struct syncer *s, struct rows *rows, int rc)
 }
 
 static void
+saved_came(struct letter *l)
+{
+	struct sync_letter *c = CONTAINER_OF(l, struct sync_letter, letter);
+	struct syncer *s = c->syncer;
+
+	sync_saved(s->sync, c->rc, host_moment(&s->loop), &s->out);
+	mem_free(c);
+}
+
+void
+syncer_saved(struct syncer *s, int rc)
+{
+	struct sync_letter *l = sync_letter(s, saved_came);
+
+	/* It would wait for good, and with it those that wait for its answer. */
+	DYN_ASSERT(l != NULL);
+	l->rc = rc;
+	loop_post(&s->loop, &l->letter);
+}
+
+static void
 changed_came(struct letter *l)
 {
 	struct sync_letter *c = CONTAINER_OF(l, struct sync_letter, letter);
@@ -388,12 +448,72 @@ syncer_ledger(struct syncer *s, const struct dyn_id *from, struct buf *ledger)
 }
 
 static void
+liveness_came(struct letter *l)
+{
+	struct sync_letter *c = CONTAINER_OF(l, struct sync_letter, letter);
+	struct syncer *s = c->syncer;
+
+	links_probe(&s->links, &c->from);
+	sync_liveness(s->sync, &c->from, c->liveness, host_moment(&s->loop), &s->out);
+	mem_free(c);
+}
+
+void
+syncer_liveness(struct syncer *s, const struct dyn_id *id, enum dyn_liveness state)
+{
+	struct sync_letter *l = sync_letter(s, liveness_came);
+
+	if (l == NULL)
+		return; /* what it does then waits for its own patience */
+	l->from = *id;
+	l->liveness = state;
+	loop_post(&s->loop, &l->letter);
+}
+
+static void
+lost_came(struct letter *l)
+{
+	struct sync_letter *c = CONTAINER_OF(l, struct sync_letter, letter);
+	struct syncer *s = c->syncer;
+
+	if (!s->closing)
+		sync_lost_all(s->sync, host_moment(&s->loop), &s->out);
+	mem_free(c);
+}
+
+void
+syncer_lost_all(struct syncer *s)
+{
+	struct sync_letter *l = sync_letter(s, lost_came);
+
+	/* Copies that lack something would be taken for whole ones. */
+	DYN_ASSERT(l != NULL);
+	loop_post(&s->loop, &l->letter);
+}
+
+static void
 close_came(struct letter *l)
 {
 	struct sync_letter *c = CONTAINER_OF(l, struct sync_letter, letter);
 
 	c->syncer->closing = true;
 	links_close(&c->syncer->links);
+}
+
+static void
+fail_came(struct letter *l)
+{
+	close_came(l);
+	mem_free(CONTAINER_OF(l, struct sync_letter, letter));
+}
+
+void
+syncer_fail(struct syncer *s)
+{
+	struct sync_letter *l = sync_letter(s, fail_came);
+
+	DYN_ASSERT(l != NULL); /* a fenced node must not go on */
+	loop_post(&s->loop, &l->letter);
 }
 
 void

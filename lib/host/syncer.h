@@ -21,7 +21,13 @@ void syncer_view(struct syncer *, struct view *);
 /* A worker is fenced by this view (whose reference it gives back). */
 void syncer_fenced(struct syncer *, unsigned worker, struct view *, int rc);
 void syncer_stored(struct syncer *, struct rows *, int rc);
+/* A row that FX_META named is on disk, or is not. */
+void syncer_saved(struct syncer *, int rc);
 void syncer_changed(struct syncer *, struct changes *);
+void syncer_liveness(struct syncer *, const struct dyn_id *, enum dyn_liveness);
+void syncer_lost_all(struct syncer *);
+/* No more frames: the node has failed. */
+void syncer_fail(struct syncer *);
 /* What a member said it keeps for whom; takes the buf over. */
 void syncer_ledger(struct syncer *, const struct dyn_id *, struct buf *);
 

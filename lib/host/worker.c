@@ -13,6 +13,12 @@
 #define POKE_PERIOD (20 * NS_PER_MS)
 #define BYE_GRACE (30 * NS_PER_MS) /* what was sent before BYE was heard comes in it */
 
+struct away {
+	struct dyn_id id;
+	bool down; /* no connection */
+	enum dyn_liveness liveness;
+};
+
 struct worker {
 	struct host *host;
 	struct loop loop;
@@ -31,10 +37,10 @@ struct worker {
 	uint64_t next_ask;
 	bool figures_old;
 	uint64_t figures_at;
-	pthread_mutex_t lock; /* of figures and down */
+	pthread_mutex_t lock; /* of figures and away */
 	struct worker_figures figures;
-	struct dyn_id *down;  /* members that cannot be reached */
-	size_t down_count, down_cap;
+	struct away *away;    /* members with whom something is wrong */
+	size_t away_count, away_cap;
 };
 
 static void turn(void *arg);
@@ -117,7 +123,7 @@ worker_free(struct worker *w)
 	outbox_fini(&w->out);
 	sem_destroy(&w->closed);
 	pthread_mutex_destroy(&w->lock);
-	mem_free(w->down);
+	mem_free(w->away);
 	mem_free(w);
 }
 
@@ -189,37 +195,55 @@ on_frame(void *arg, const struct dyn_id *from, uint64_t conn, const struct frame
 }
 
 static size_t
-down_find(const struct worker *w, const struct dyn_id *id)
+away_find(const struct worker *w, const struct dyn_id *id)
 {
 	size_t i = 0;
 
-	while (i < w->down_count && !id_equal(&w->down[i], id))
+	while (i < w->away_count && !id_equal(&w->away[i].id, id))
 		i++;
 	return i;
 }
 
 /* Only a display: without memory the member is shown as reachable. */
 static void
+away_set(struct worker *w, const struct away *a)
+{
+	size_t i = away_find(w, &a->id);
+
+	if (!a->down && a->liveness == DYN_LIVE) {
+		if (i < w->away_count)
+			w->away[i] = w->away[--w->away_count];
+		return;
+	}
+	if (i == w->away_cap) {
+		void *p = mem_realloc(w->away, (2 * i + 4) * sizeof(*w->away));
+
+		if (p == NULL)
+			return;
+		w->away = p;
+		w->away_cap = 2 * i + 4;
+	}
+	w->away_count = MAX(w->away_count, i + 1);
+	w->away[i] = *a;
+}
+
+static struct away
+away_get(const struct worker *w, const struct dyn_id *id)
+{
+	size_t i = away_find(w, id);
+
+	return i < w->away_count ? w->away[i] : (struct away){ .id = *id };
+}
+
+static void
 down_set(struct worker *w, const struct dyn_id *id, bool down)
 {
-	size_t i;
+	struct away a;
 
 	pthread_mutex_lock(&w->lock);
-	i = down_find(w, id);
-	if (!down && i < w->down_count) {
-		w->down[i] = w->down[--w->down_count];
-	} else if (down && i == w->down_count) {
-		if (i == w->down_cap) {
-			void *p = mem_realloc(w->down, (2 * i + 4) * sizeof(*w->down));
-
-			if (p != NULL) {
-				w->down = p;
-				w->down_cap = 2 * i + 4;
-			}
-		}
-		if (i < w->down_cap)
-			w->down[w->down_count++] = *id;
-	}
+	a = away_get(w, id);
+	a.down = down;
+	away_set(w, &a);
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -303,6 +327,11 @@ carry_out(struct worker *w, struct effect *e)
 	case FX_POKE:
 		poke_effect(w, &e->to);
 		break;
+	case FX_DOUBT:
+		if (w->host->gossip != NULL)
+			gossip_doubt(w->host->gossip, &e->to);
+		links_probe(&w->links, &e->to);
+		break;
 	case FX_LOG:
 		host_log(w->host, (enum dyn_log_level)e->rc, "%.*s", (int)e->frame->len,
 		    (const char *)e->frame->data);
@@ -326,6 +355,10 @@ carry_out(struct worker *w, struct effect *e)
 	case FX_LEDGER:
 	case FX_META:
 	case FX_HINTS_FULL:
+	case FX_CATCHING:
+	case FX_LIVENESS:
+	case FX_LOST:
+	case FX_RESET:
 		DYN_ASSERT(false); /* not an effect of a worker */
 		break;
 	}
@@ -443,9 +476,9 @@ op_came(struct letter *l)
 	struct worker *w = op->worker;
 
 	if (w->links.closing) {
-		/* Of a callback, on another worker, that was faster than the
-		 * close: all requests have been ended already. */
-		op->rc = DYN_ECLOSED;
+		/* Of a callback, on another worker, that was faster than the close,
+		 * or the node has failed: all requests have been ended already. */
+		op->rc = w->host->failed != 0 ? w->host->failed : DYN_ECLOSED;
 		w->host->done(w->host->done_arg, op);
 		return;
 	}
@@ -569,6 +602,8 @@ rows_came(struct letter *l)
 	if (r->rows->of == ROWS_DROP)
 		work_drop(w->work, buf_slice(r->rows->bytes), r->rows, host_moment(&w->loop),
 		    &w->out);
+	else if (r->rows->of == ROWS_FENCE)
+		work_barrier(w->work, r->rows, host_moment(&w->loop), &w->out);
 	else
 		work_rows(w->work, buf_slice(r->rows->bytes), r->rows, host_moment(&w->loop),
 		    &w->out);
@@ -618,6 +653,34 @@ worker_hints_full(struct worker *w, bool full)
 	loop_post(&w->loop, &f->letter);
 }
 
+struct catching_letter {
+	struct letter letter;
+	struct worker *worker;
+	struct buf *bits;
+};
+
+static void
+catching_came(struct letter *l)
+{
+	struct catching_letter *c = CONTAINER_OF(l, struct catching_letter, letter);
+
+	work_catching(c->worker->work, c->bits);
+	mem_free(c);
+}
+
+void
+worker_catching(struct worker *w, struct buf *bits)
+{
+	struct catching_letter *c = mem_zalloc(sizeof(*c));
+
+	/* A mark that is not told would let "not found" of such a copy count. */
+	DYN_ASSERT(c != NULL);
+	c->letter.run = catching_came;
+	c->worker = w;
+	c->bits = buf_ref(bits);
+	loop_post(&w->loop, &c->letter);
+}
+
 static void
 ask_came(struct letter *l)
 {
@@ -649,15 +712,58 @@ worker_ask_status(struct worker *w, struct status_ask *a)
 	loop_post(&w->loop, &a->letter);
 }
 
-bool
-worker_reachable(struct worker *w, const struct dyn_id *id)
+struct liveness_letter {
+	struct letter letter;
+	struct worker *worker;
+	struct dyn_id id;
+	enum dyn_liveness state;
+};
+
+static void
+liveness_came(struct letter *l)
 {
-	bool yes;
+	struct liveness_letter *v = CONTAINER_OF(l, struct liveness_letter, letter);
+	struct worker *w = v->worker;
+	struct away a;
 
 	pthread_mutex_lock(&w->lock);
-	yes = down_find(w, id) == w->down_count;
+	a = away_get(w, &v->id);
+	a.liveness = v->state;
+	away_set(w, &a);
 	pthread_mutex_unlock(&w->lock);
-	return yes;
+	if (v->state != DYN_DOUBTED)
+		work_peer_suspect(w->work, &v->id, v->state == DYN_SUSPECT,
+		    host_moment(&w->loop), &w->out);
+	/* The connection may be of before a silence, and as dead as it. */
+	links_probe(&w->links, &v->id);
+	mem_free(v);
+}
+
+void
+worker_liveness(struct worker *w, const struct dyn_id *id, enum dyn_liveness state)
+{
+	struct liveness_letter *v = mem_zalloc(sizeof(*v));
+
+	/* What is not told would be believed for good. */
+	DYN_ASSERT(v != NULL);
+	v->letter.run = liveness_came;
+	v->worker = w;
+	v->id = *id;
+	v->state = state;
+	loop_post(&w->loop, &v->letter);
+}
+
+bool
+worker_reachable(struct worker *w, const struct dyn_id *id, enum dyn_liveness *liveness)
+{
+	struct away a;
+
+	pthread_mutex_lock(&w->lock);
+	a = away_get(w, id);
+	pthread_mutex_unlock(&w->lock);
+	if (liveness != NULL)
+		*liveness = a.liveness;
+	return !a.down && a.liveness != DYN_SUSPECT;
 }
 
 void
@@ -695,4 +801,48 @@ worker_stop(struct worker *w, uint64_t until)
 		continue; /* a signal of the application's */
 	loop_stop(&w->loop);
 	return w->left;
+}
+
+/* As if closed with no time left, but the thread goes on: dyn_close ends it. */
+static void
+fail_came(struct letter *l)
+{
+	struct close_letter *c = CONTAINER_OF(l, struct close_letter, letter);
+
+	c->worker->closing = true;
+	c->worker->close_until = 0;
+	mem_free(c);
+}
+
+static void
+lost_came(struct letter *l)
+{
+	struct close_letter *c = CONTAINER_OF(l, struct close_letter, letter);
+
+	work_lost(c->worker->work);
+	mem_free(c);
+}
+
+static void
+post(struct worker *w, void (*run)(struct letter *))
+{
+	struct close_letter *c = mem_zalloc(sizeof(*c));
+
+	/* A node that has lost its right to mint or to serve must not go on. */
+	DYN_ASSERT(c != NULL);
+	c->letter.run = run;
+	c->worker = w;
+	loop_post(&w->loop, &c->letter);
+}
+
+void
+worker_fail(struct worker *w)
+{
+	post(w, fail_came);
+}
+
+void
+worker_lost(struct worker *w)
+{
+	post(w, lost_came);
 }

@@ -19,6 +19,10 @@ int worker_start(struct worker *) DYN_CHECK;
 /* Wait until requests have ended or the time is over, cut off the rest, close
  * the connections, end the thread.  Returns how many were cut off.  Storage
  * must still run. */
+/* Any thread.  The node has failed: end what is in progress, close connections. */
+void worker_fail(struct worker *);
+/* Any thread.  FX_LOST: work_lost. */
+void worker_lost(struct worker *);
 size_t worker_stop(struct worker *, uint64_t until);
 void worker_free(struct worker *); /* NULL is allowed; the thread has ended */
 struct loop *worker_loop(struct worker *);
@@ -31,7 +35,11 @@ void worker_committed(struct worker *, struct batch *, int rc, struct letter *re
 void worker_fence(struct worker *, struct view *);   /* answers syncer_fenced */
 void worker_rows(struct worker *, struct rows *); /* answers syncer_stored */
 void worker_hints_full(struct worker *, bool full); /* work_hints_full */
-bool worker_reachable(struct worker *, const struct dyn_id *);
+void worker_catching(struct worker *, struct buf *bits); /* work_catching; takes a ref */
+/* What the detector thinks of a member now. */
+void worker_liveness(struct worker *, const struct dyn_id *, enum dyn_liveness);
+/* As this worker sees it; liveness may be NULL. */
+bool worker_reachable(struct worker *, const struct dyn_id *, enum dyn_liveness *liveness);
 /* Counters as of at most 50 ms ago. */
 struct worker_figures {
 	struct work_stats work;

@@ -106,3 +106,38 @@ partition_bounds(unsigned partition, unsigned partitions, unsigned char first[16
 	last[0] = (unsigned char)(high >> 8);
 	last[1] = (unsigned char)high;
 }
+
+/* The top 24 bits: those of the partition and of the leaf are among them. */
+static unsigned
+top_bits(const unsigned char *p)
+{
+	return (unsigned)p[0] << 16 | (unsigned)p[1] << 8 | p[2];
+}
+
+unsigned
+name_leaf(struct dyn_slice name, unsigned partitions)
+{
+	DYN_ASSERT(name.len >= 3);
+	return top_bits(name.data) >> shift_of(partitions) & 0xff;
+}
+
+static void
+put_top_bits(unsigned char *p, unsigned bits)
+{
+	p[0] = (unsigned char)(bits >> 16);
+	p[1] = (unsigned char)(bits >> 8);
+	p[2] = (unsigned char)bits;
+}
+
+void
+leaf_bounds(unsigned partition, unsigned partitions, unsigned from, unsigned to,
+    unsigned char first[16], unsigned char last[KEY_NAME_MAX])
+{
+	unsigned shift = shift_of(partitions);
+
+	DYN_ASSERT(partition < partitions && from <= to && to < 256);
+	memset(first, 0, 16);
+	put_top_bits(first, (partition << 8 | from) << shift);
+	memset(last, 0xff, KEY_NAME_MAX);
+	put_top_bits(last, ((partition << 8 | to) << shift) + (1u << shift) - 1);
+}

@@ -29,4 +29,11 @@ unsigned name_partition(struct dyn_slice name, unsigned partitions);
 void partition_bounds(unsigned partition, unsigned partitions, unsigned char first[16],
     unsigned char last[KEY_NAME_MAX]);
 
+/* A partition is cut into 256 leaves, by the 8 bits of the hash that follow those
+ * of the partition (model/merkle.h). */
+unsigned name_leaf(struct dyn_slice name, unsigned partitions);
+/* The same bounds for the leaves from..to of a partition. */
+void leaf_bounds(unsigned partition, unsigned partitions, unsigned from, unsigned to,
+    unsigned char first[16], unsigned char last[KEY_NAME_MAX]);
+
 #endif

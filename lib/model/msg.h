@@ -90,12 +90,41 @@ enum purpose { PURPOSE_DATA = 1, PURPOSE_GOSSIP, PURPOSE_SYNC };
 	M(43, PONG, pong, F(u64, token))                                       \
 	/* I am going down cleanly; do not wait for me */                      \
 	M(44, BYE, bye, F(u32, rc) S(text, 255))                               \
+	/* can you reach this member?  rc = 0: it answered just now */         \
+	M(45, PROBE, probe, F(id, target))                                     \
+	M(46, PROBE_ACK, probe_ack, F(u32, rc) F(id, target))                  \
 	/* merge what was kept for you; rows = (slice name, slice object)* */  \
 	M(50, HINT, hint, F(u32, partition) S(rows, LIMIT_OBJECT))             \
 	/* rc = 0: they are on disk, you may forget them */                    \
 	M(51, HINT_ACK, hint_ack, F(u32, rc))                                  \
 	/* send me what you keep for me */                                     \
-	M(52, HINTS, hints, F(u8, unused))
+	M(52, HINTS, hints, F(u8, unused))                                     \
+	/* anti-entropy (paper 4.7; core/repair.h).  sum: of the roots of all  \
+	 * partitions that both own by the table of the head */                \
+	M(60, TREES, trees, F(u32, count) F(digest, sum))                      \
+	/* roots = (u32 partition, digest root)*, if they are not equal */     \
+	M(61, TREES_ACK, trees_ack, F(u32, rc) F(u8, equal) S(roots, 2 << 20)) \
+	/* the sender's 16 inner nodes of a partition */                       \
+	M(62, TREE, tree, F(u32, partition) S(nodes, 256))                     \
+	/* leaves = (u8 inner, its 16 leaves)*, of inner nodes that differ */  \
+	M(63, TREE_ACK, tree_ack, F(u32, rc) S(leaves, 8192))                  \
+	/* rows = (slice name, digest)*: the sender's after < name <= until in \
+	 * the leaves whose bit is set; until empty: to the end */             \
+	M(64, LEAVES, leaves,                                                  \
+	    F(u32, partition) F(u32, bytes_max) S(bits, 32) S(after, 2048)     \
+	    S(until, 2048) S(rows, LIMIT_OBJECT))                              \
+	/* up to the name last: rows = (slice name, slice object)* that differ \
+	 * or that you lack, wants = (slice name)* that I lack */              \
+	M(65, LEAVES_ACK, leaves_ack,                                          \
+	    F(u32, rc) F(u8, done) S(last, 2048) S(rows, LIMIT_OBJECT)         \
+	    S(wants, LIMIT_OBJECT))                                            \
+	/* merge these: your copies lack them; rows as in HINT */              \
+	M(66, REPAIR, repair, F(u32, partition) S(rows, LIMIT_OBJECT))         \
+	M(67, REPAIR_ACK, repair_ack, F(u32, rc))                              \
+	/* your copies of these partitions (u32)* lack something of others */  \
+	M(68, BEHIND, behind, S(partitions, 1 << 18))                          \
+	/* rc = 0: noted on disk */                                            \
+	M(69, BEHIND_ACK, behind_ack, F(u32, rc))
 
 enum msg_kind {
 #define M(number, KIND, name, fields) MSG_##KIND = number,

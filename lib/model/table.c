@@ -173,6 +173,18 @@ table_owns(const struct table *t, unsigned partition, unsigned seat)
 }
 
 unsigned
+table_rank(const struct table *t, unsigned partition, const struct dyn_id *node)
+{
+	const uint16_t *owners;
+	unsigned count = table_owners(t, partition, &owners);
+
+	for (unsigned i = 0; i < count; i++)
+		if (memcmp(&t->seats[owners[i]].node, node, sizeof(*node)) == 0)
+			return i;
+	return t->n;
+}
+
+unsigned
 table_load(const struct table *t, unsigned seat)
 {
 	size_t slots = (size_t)t->partitions * t->n;

@@ -67,6 +67,8 @@ int table_find(const struct table *, const struct dyn_id *);
 /* Owners of a partition: seat indexes; returns how many. */
 unsigned table_owners(const struct table *, unsigned partition, const uint16_t **owners);
 bool table_owns(const struct table *, unsigned partition, unsigned seat);
+/* Place of a node among the owners of a partition, or n if it is none. */
+unsigned table_rank(const struct table *, unsigned partition, const struct dyn_id *);
 unsigned table_load(const struct table *, unsigned seat); /* partitions owned */
 /* The whole preference list: owners (the first is the preferred coordinator),
  * then stand-ins; out has room for seats_count; returns seats_count. */

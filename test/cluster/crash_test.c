@@ -95,7 +95,8 @@ START_TEST(one_of_five)
 }
 END_TEST
 
-/* What a peer misses while it is down comes by read repair. */
+/* What a peer misses while it is down comes by read repair, or by an exchange that
+ * happens to be first (read_test has read repair alone). */
 START_TEST(repaired_by_reading)
 {
 	struct dyn_id owners[8];
@@ -127,7 +128,6 @@ START_TEST(repaired_by_reading)
 	ring_settled(&r, 3);
 	for (unsigned k = 0; k < 10; k++) {
 		snprintf(key, sizeof(key), "k%u", k);
-		ck_assert_str_eq(proc_read(&r.peer[dead], key, DYN_HERE), "old");
 		ck_assert_str_eq(proc_read(&r.peer[0], key, 0), "new");
 		TEST_WAIT(
 		    strcmp(proc_read(&r.peer[dead], key, DYN_HERE), "new") == 0, 3000);

@@ -400,8 +400,13 @@ proc_open(struct proc *p, const struct dyn_options *o)
 void
 proc_signal(struct proc *p, int number)
 {
+	siginfo_t info;
+
 	ck_assert_int_gt(p->pid, 0);
 	ck_assert_int_eq(kill(p->pid, number), 0);
+	/* Its threads may run on for a moment, and answer. */
+	if (number == SIGSTOP)
+		ck_assert_int_eq(waitid(P_PID, (id_t)p->pid, &info, WSTOPPED), 0);
 }
 
 void

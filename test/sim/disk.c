@@ -225,6 +225,17 @@ disk_free(struct disk *d)
 	free(d);
 }
 
+struct disk *
+disk_copy(const struct disk *d)
+{
+	struct disk *copy = disk_new();
+
+	for (size_t i = 0; i < d->count; i++)
+		set(copy, d->items[i].space, buf_slice(d->items[i].id),
+		    buf_ref(d->items[i].value));
+	return copy;
+}
+
 struct dyn_engine *
 disk_engine(struct disk *d)
 {

@@ -25,6 +25,8 @@ struct disk;
 
 struct disk *disk_new(void);
 void disk_free(struct disk *);
+/* What a copy of the directory made now would hold. */
+struct disk *disk_copy(const struct disk *);
 struct dyn_engine *disk_engine(struct disk *);
 /* The machine stops: what was not on disk is lost, but for a random prefix. */
 void disk_crash(struct disk *, struct rng *);

@@ -3,12 +3,20 @@
  *
  *	sim [-j JOBS] FIRST SEEDS	so many seeds; the first of all is run twice and
  *					must tell the same story
- *	sim -t SEED			one, with its trace
+ *	sim -f FILE			the runs that a file lists: SEED [NAME=VALUE ...]
+ *	sim -t SEED [NAME=VALUE ...]	one, with its trace
+ *	sim -s SEED [NAME=VALUE ...]	one that fails: make it smaller
  *
- * A seed that fails prints what was broken and the command that repeats it.
+ * NAME=VALUE sets a field of struct swarm that the seed would draw otherwise.  A
+ * seed that fails prints what was broken and the command that repeats it.
+ *
+ * Smaller: fields are set, one after the other and again as long as it helps, to
+ * values that make less happen; what still fails is kept.  Each try is a process of
+ * its own, since an assertion may end it.
  */
 #include "test/sim/world.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,12 +26,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#define TRY_S 60 /* a try that takes longer is none */
+
 static uint64_t seed_now;
 
 static void
 repeat(void)
 {
-	fprintf(stderr, "seed %" PRIu64 " fails; it is repeated by: sim -t %" PRIu64 "\n", seed_now, seed_now);
+	fprintf(stderr,
+	    "seed %" PRIu64 " fails; it is repeated by: sim -t %" PRIu64
+	    ", made smaller by: sim -s %" PRIu64 "\n",
+	    seed_now, seed_now, seed_now);
 }
 
 /* An assertion: of the library or of the world. */
@@ -43,6 +56,166 @@ run(uint64_t seed, bool trace)
 	seed_now = seed;
 	swarm_draw(&o, seed);
 	return world_run(&o, seed, trace);
+}
+
+/* ------------------------------------------------------------ swarms by name */
+
+/* "name=value"; false: no such name. */
+static bool
+set(struct swarm *o, const char *text)
+{
+	const char *value = strchr(text, '=');
+	size_t len = value != NULL ? (size_t)(value - text) : 0;
+
+#define SET(name)                                                              \
+	if (len == strlen(#name) && strncmp(text, #name, len) == 0) {          \
+		o->name = (__typeof__(o->name))strtoul(value + 1, NULL, 10);   \
+		return true;                                                   \
+	}
+	SWARM_FIELDS(SET)
+#undef SET
+	fprintf(stderr, "sim: '%s' is no field of a swarm\n", text);
+	return false;
+}
+
+/* What differs from what the seed draws. */
+static void
+print(FILE *out, const struct swarm *o, uint64_t seed)
+{
+	struct swarm drawn;
+
+	swarm_draw(&drawn, seed);
+	fprintf(out, "%" PRIu64, seed);
+#define PRINT(name)                                                            \
+	if (o->name != drawn.name)                                             \
+		fprintf(out, " " #name "=%u", (unsigned)o->name);
+	SWARM_FIELDS(PRINT)
+#undef PRINT
+	fprintf(out, "\n");
+}
+
+/* ------------------------------------------------------------- made smaller */
+
+static bool
+fails(const struct swarm *o, uint64_t seed)
+{
+	int status = 0, null;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		signal(SIGABRT, SIG_DFL);
+		alarm(TRY_S);
+		null = open("/dev/null", O_WRONLY);
+		if (null >= 0)
+			dup2(null, 2);
+		_exit(world_run(o, seed, false).broken > 0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return false;
+	return WIFEXITED(status) ? WEXITSTATUS(status) == 1 : WTERMSIG(status) == SIGABRT;
+}
+
+static bool
+try(struct swarm *o, const struct swarm *smaller, uint64_t seed)
+{
+	if (memcmp(o, smaller, sizeof(*o)) == 0 || !fails(smaller, seed))
+		return false;
+	*o = *smaller;
+	return true;
+}
+
+/* One round over all that can be less; did anything help? */
+static bool
+shrink_once(struct swarm *o, uint64_t seed)
+{
+	bool helped = false;
+
+	/* Faults and the like: not at all. */
+#define OFF(name)                                                              \
+	{                                                                      \
+		struct swarm less = *o;                                        \
+		less.name = 0;                                                 \
+		helped |= try(o, &less, seed);                                 \
+	}
+	OFF(crash_ms) OFF(break_ms) OFF(split_ms) OFF(pause_ms) OFF(jump_ms) OFF(slow_frame)
+	OFF(fail_commit) OFF(weak) OFF(strict) OFF(keep_context) OFF(lose) OFF(lww) OFF(deletes)
+	OFF(power)
+#undef OFF
+	/* Sizes: half, then one less. */
+#define LESS(name, least)                                                      \
+	{                                                                      \
+		struct swarm less = *o;                                        \
+		less.name = o->name / 2 > (least) ? o->name / 2 : (least);     \
+		if (try(o, &less, seed)) {                                     \
+			helped = true;                                         \
+		} else {                                                       \
+			less = *o;                                             \
+			less.name -= o->name > (least);                        \
+			helped |= try(o, &less, seed);                         \
+		}                                                              \
+	}
+	LESS(nodes, 3) LESS(keys, 1) LESS(sessions, 1)
+#undef LESS
+	for (unsigned by = 2; by <= 4; by *= 2) {
+		struct swarm less = *o;
+
+		less.storm_ms -= o->storm_ms / by;
+		helped |= try(o, &less, seed);
+	}
+	return helped;
+}
+
+static int
+shrink(struct swarm *o, uint64_t seed)
+{
+	if (!fails(o, seed)) {
+		fprintf(stderr, "sim: seed %" PRIu64 " does not fail\n", seed);
+		return 2;
+	}
+	while (shrink_once(o, seed))
+		print(stderr, o, seed);
+	printf("sim -t ");
+	print(stdout, o, seed);
+	return 1;
+}
+
+/* ------------------------------------------------------------ lists of runs */
+
+/* Lines of a file: SEED [NAME=VALUE ...] [# why]. */
+static int
+run_file(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	unsigned count = 0, failed = 0;
+	char line[1024];
+
+	if (f == NULL) {
+		perror(path);
+		return 2;
+	}
+	while (fgets(line, sizeof(line), f) != NULL) {
+		struct swarm o;
+		char *word;
+
+		line[strcspn(line, "#\n")] = '\0';
+		word = strtok(line, " \t");
+		if (word == NULL)
+			continue;
+		seed_now = strtoull(word, NULL, 10);
+		swarm_draw(&o, seed_now);
+		while ((word = strtok(NULL, " \t")) != NULL)
+			if (!set(&o, word))
+				failed++;
+		count++;
+		if (world_run(&o, seed_now, false).broken > 0) {
+			fprintf(stderr, "a run of %s fails: sim -t ", path);
+			print(stderr, &o, seed_now);
+			failed++;
+		}
+	}
+	fclose(f);
+	printf("sim: %u of %u listed runs passed\n", count - (failed < count ? failed : count), count);
+	return failed > 0;
 }
 
 static double
@@ -83,6 +256,25 @@ run_some(uint64_t first, uint64_t count, unsigned job, unsigned jobs)
 	return failed > 0;
 }
 
+/* -t or -s. */
+static int
+run_one(int how, int count, char **words)
+{
+	struct swarm o;
+	struct outcome out;
+
+	seed_now = strtoull(words[0], NULL, 10);
+	swarm_draw(&o, seed_now);
+	for (int i = 1; i < count; i++)
+		if (!set(&o, words[i]))
+			return 2;
+	if (how == 's')
+		return shrink(&o, seed_now);
+	out = world_run(&o, seed_now, true);
+	printf("digest %016" PRIx64 ", %u broken\n", out.digest, out.broken);
+	return out.broken > 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -90,19 +282,17 @@ main(int argc, char **argv)
 	int rc = 0, status;
 
 	signal(SIGABRT, aborted);
-	if (argc == 3 && strcmp(argv[1], "-t") == 0) {
-		struct outcome out = run(strtoull(argv[2], NULL, 10), true);
-
-		printf("digest %016" PRIx64 ", %u broken\n", out.digest, out.broken);
-		return out.broken > 0;
-	}
+	if (argc == 3 && strcmp(argv[1], "-f") == 0)
+		return run_file(argv[2]);
+	if (argc >= 3 && (strcmp(argv[1], "-t") == 0 || strcmp(argv[1], "-s") == 0))
+		return run_one(argv[1][1], argc - 2, argv + 2);
 	if (argc > 3 && strcmp(argv[1], "-j") == 0) {
 		jobs = (unsigned)atoi(argv[2]);
 		argc -= 2;
 		argv += 2;
 	}
 	if (argc != 3 || jobs == 0) {
-		fprintf(stderr, "usage: sim [-j JOBS] FIRST SEEDS | sim -t SEED\n");
+		fprintf(stderr, "usage: sim [-j JOBS] FIRST SEEDS | sim -f FILE | sim -t|-s SEED [NAME=VALUE ...]\n");
 		return 2;
 	}
 	for (unsigned i = 0; i < jobs; i++)

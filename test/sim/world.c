@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "base/base.h"
+#include "core/detect.h"
 #include "core/member.h"
 #include "core/sync.h"
 #include "test/core_script.h"
@@ -41,11 +42,11 @@ enum event_kind {
 	EV_LOST,    /* who dialled notices that a connection is gone */
 	EV_START,
 	EV_CALL,    /* the next call of a session */
-	EV_CRASH, EV_BREAK, EV_SPLIT, EV_MEND, EV_PAUSE, EV_JUMP
+	EV_CRASH, EV_BREAK, EV_SPLIT, EV_MEND, EV_PAUSE, EV_JUMP, EV_COPY, EV_LOSE
 };
 
 enum letter_kind { L_VIEW, L_FENCE, L_FENCED, L_ROWS, L_STORED, L_CHANGED, L_SYNCED, L_POKE,
-	L_COMMITTED, L_LEDGER, L_FULL };
+	L_COMMITTED, L_LEDGER, L_FULL, L_LOST, L_SAVED, L_LIVENESS, L_DOUBT, L_CATCHING };
 
 struct event {
 	uint64_t at, order, life, epoch;
@@ -78,7 +79,9 @@ struct node {
 	uint64_t life, incarnation, actor, paused_until;
 	int64_t skew_ms;
 	struct disk *disk;
+	struct { struct disk *disk; struct view *saved; uint64_t incarnation; } copy;
 	struct member *member;
+	struct detect *detect;
 	struct sync *sync;
 	struct work *work;
 	struct view *sync_view, *saved;
@@ -129,6 +132,7 @@ struct world {
 	struct outcome out;
 	bool calm, trace;
 	unsigned open; /* calls not ended */
+	unsigned loser; /* of its directory */
 };
 
 static void carry_out(struct world *, struct node *);
@@ -221,7 +225,7 @@ free_event(struct event *e)
 			changes_free(e->what);
 		else if (e->letter == L_COMMITTED)
 			batch_free(e->what);
-		else if (e->letter == L_LEDGER)
+		else if (e->letter == L_LEDGER || e->letter == L_CATCHING)
 			buf_unref(e->what);
 		else
 			view_unref(e->what);
@@ -346,6 +350,10 @@ dial(struct world *w, struct event *e)
 	l->dialling = false;
 	if (!n->alive || l->up)
 		return;
+	if (!to->alive && e->lane == GOSSIP) {
+		detect_refused(n->detect, &to->id, moment_of(w, n), &n->out[GOSSIP]);
+		carry_out(w, n);
+	}
 	if (!to->alive || w->cut[e->node][e->other] || w->cut[e->other][e->node] ||
 	    to->paused_until > w->now) {
 		dial_later(w, e->node, e->other, e->lane);
@@ -356,6 +364,16 @@ dial(struct world *w, struct event *e)
 	l->epoch++;
 	if (e->lane == WORKER)
 		work_peer_up(n->work, &to->id, 0);
+	else if (e->lane == GOSSIP)
+		detect_answered(n->detect, &to->id, moment_of(w, n), &n->out[GOSSIP]);
+	carry_out(w, n);
+}
+
+static void
+unreachable(struct world *w, struct node *n, const struct dyn_id *id)
+{
+	detect_lost(n->detect, id, moment_of(w, n), &n->out[GOSSIP]);
+	member_unreachable(n->member, id, NULL, DYN_EIO, moment_of(w, n), &n->out[GOSSIP]);
 }
 
 static void
@@ -372,7 +390,7 @@ link_lost(struct world *w, struct event *e)
 	else if (e->lane == SYNC)
 		sync_lost(n->sync, &to->id, moment_of(w, n), &n->out[SYNC]);
 	else
-		member_unreachable(n->member, &to->id, NULL, DYN_EIO, moment_of(w, n), &n->out[GOSSIP]);
+		unreachable(w, n, &to->id);
 	dial_later(w, e->node, e->other, e->lane);
 	carry_out(w, n);
 }
@@ -395,7 +413,7 @@ send_frame(struct world *w, struct node *n, enum thread lane, struct effect *e)
 	} else if (lane == SYNC) {
 		sync_lost(n->sync, &e->to, moment_of(w, n), &n->out[SYNC]);
 	} else if (lane == GOSSIP) {
-		member_unreachable(n->member, &e->to, NULL, DYN_EIO, moment_of(w, n), &n->out[GOSSIP]);
+		unreachable(w, n, &e->to);
 	} else if (f.request != 0) {
 		work_send_failed(n->work, &e->to, f.request, moment_of(w, n), &n->out[WORKER]);
 	}
@@ -427,7 +445,10 @@ frame_came(struct world *w, struct event *e, struct buf *frame)
 		DEMAND(sync_frame(n->sync, &from->id, conn, &f, m, &n->out[SYNC]) == 0);
 	} else {
 		DEMAND(msg_decode(f.kind, f.body, &msg) == 0);
+		detect_frame(n->detect, &from->id, conn, &f, &msg, m, &n->out[GOSSIP]);
 		DEMAND(member_frame(n->member, &from->id, conn, &f, &msg, m, &n->out[GOSSIP]) == 0);
+		if (f.kind == MSG_GOSSIP_ACK)
+			detect_answered(n->detect, &from->id, m, &n->out[GOSSIP]);
 	}
 	carry_out(w, n);
 }
@@ -569,6 +590,10 @@ call_ended(struct world *w, struct op *op)
 	c->ended = true;
 	w->open--;
 	w->out.done += op->rc == 0;
+	if (op->kind == OP_PUT && !w->calm) {
+		w->out.puts[w->o.side >> c->node & 1]++;
+		w->out.puts_done[w->o.side >> c->node & 1] += op->rc == 0;
+	}
 	/* A paused process cannot keep time. */
 	if (w->o.pause_ms == 0)
 		DEMAND(w->now <= c->began + (op->timeout_ms + 1000) * MS);
@@ -674,6 +699,17 @@ next_call(struct world *w, unsigned session)
 /* ------------------------------------------------------------------- nodes */
 
 static void
+save_meta(struct world *w, struct node *n, const struct effect *e)
+{
+	const struct dyn_row row = { DYN_SPACE_META, dyn_str(e->address), buf_slice(e->frame) };
+	struct dyn_engine *engine = disk_engine(n->disk);
+
+	DEMAND(engine->apply(engine->self, &row, 1, DYN_DURABLE_DISK) == 0);
+	if (e->rc == 1)
+		post(w, n, SYNC, L_SAVED, NULL, 0, NULL);
+}
+
+static void
 effect(struct world *w, struct node *n, enum thread t, struct effect *e)
 {
 	switch (e->kind) {
@@ -692,6 +728,7 @@ effect(struct world *w, struct node *n, enum thread t, struct effect *e)
 	case FX_VIEW:
 		view_unref(n->saved);
 		n->saved = view_ref(e->view);
+		detect_view(n->detect, e->view, moment_of(w, n), &n->out[GOSSIP]);
 		post(w, n, WORKER, L_VIEW, view_ref(e->view), 0, NULL);
 		post(w, n, SYNC, L_VIEW, view_ref(e->view), 0, NULL);
 		break;
@@ -719,16 +756,28 @@ effect(struct world *w, struct node *n, enum thread t, struct effect *e)
 		post(w, n, t == SYNC ? GOSSIP : SYNC, L_LEDGER, e->frame, 0, &e->to);
 		e->frame = NULL;
 		break;
-	case FX_META: {
-		const struct dyn_row row = { DYN_SPACE_META, dyn_str(e->address),
-			buf_slice(e->frame) };
-		struct dyn_engine *engine = disk_engine(n->disk);
-
-		DEMAND(engine->apply(engine->self, &row, 1, DYN_DURABLE_DISK) == 0);
+	case FX_META:
+		save_meta(w, n, e);
 		break;
-	}
 	case FX_HINTS_FULL:
 		post(w, n, WORKER, L_FULL, NULL, e->rc, NULL);
+		break;
+	case FX_CATCHING:
+		post(w, n, WORKER, L_CATCHING, buf_ref(e->frame), 0, NULL);
+		break;
+	case FX_LIVENESS:
+		post(w, n, WORKER, L_LIVENESS, NULL, e->rc, &e->to);
+		post(w, n, SYNC, L_LIVENESS, NULL, e->rc, &e->to);
+		break;
+	case FX_LOST:
+		post(w, n, WORKER, L_LOST, NULL, 0, NULL);
+		post(w, n, SYNC, L_LOST, NULL, 0, NULL);
+		break;
+	case FX_RESET:
+		break_link(w, index_of(w, n), index_of(w, node_of(w, &e->to)), GOSSIP, 0);
+		break;
+	case FX_DOUBT:
+		post(w, n, GOSSIP, L_DOUBT, NULL, 0, &e->to);
 		break;
 	case FX_LOG:
 		tell(w, "%c: %.*s", node_letter(&n->id), (int)e->frame->len, (const char *)e->frame->data);
@@ -777,7 +826,7 @@ carry_out(struct world *w, struct node *n)
 	}
 	wake_at(w, n, WORKER, work_wake(n->work));
 	wake_at(w, n, SYNC, sync_wake(n->sync));
-	wake_at(w, n, GOSSIP, member_wake(n->member));
+	wake_at(w, n, GOSSIP, MIN(member_wake(n->member), detect_wake(n->detect)));
 }
 
 /* As lib/identity.c: the actor is kept only over a clean stop, and there is
@@ -790,7 +839,9 @@ node_start(struct world *w, struct node *n)
 		.siblings_max = 50, .skew_max_ms = 60000, .bytes_max = 1 << 22, .seed = rng_next(&w->rng) };
 	struct sync_options s = { .self = n->id, .engine = o.engine, .w = w->o.w, .workers = 1,
 		.seed = rng_next(&w->rng), .hint_bytes_max = w->o.hint_bytes,
-		.hint_age_max_ms = w->o.hint_age_ms };
+		.hint_age_max_ms = w->o.hint_age_ms, .repair_period = w->o.repair_ms * MS,
+		.walk = w->o.walk_ms * MS };
+	struct detect_options d = { .self = n->id, .seed = mix64(o.seed) };
 	struct member_options m = { .saved = n->saved, .seed = rng_next(&w->rng) };
 
 	n->actor = ((n->actor >> 48) + 1) << 48 | random << 16;
@@ -809,6 +860,8 @@ node_start(struct world *w, struct node *n)
 		outbox_init(&n->out[t]);
 	DEMAND(work_new(&n->work, &o) == 0);
 	DEMAND(sync_new(&n->sync, &s, moment_of(w, n)) == 0);
+	work_catching(n->work, sync_catching(n->sync));
+	DEMAND(detect_new(&n->detect, &d, moment_of(w, n)) == 0);
 	DEMAND(member_new(&n->member, &m, moment_of(w, n), &n->out[GOSSIP]) == 0);
 	tell(w, "%c starts", node_letter(&n->id));
 	for (unsigned i = 0; i < w->o.nodes; i++)
@@ -841,10 +894,24 @@ free_machines(struct node *n)
 	work_free(n->work);
 	sync_free(n->sync);
 	member_free(n->member);
+	detect_free(n->detect);
 	view_unref(n->sync_view);
 	n->sync_view = NULL;
 	for (unsigned t = 0; t < THREADS; t++)
 		outbox_fini(&n->out[t]);
+}
+
+/* No disk here damages a row, so a tree that was found to be wrong was kept wrongly. */
+static void
+judge_trees(struct world *w, struct node *n)
+{
+	struct copies_figures f;
+
+	sync_copies(n->sync, moment_of(w, n), &f);
+	if (f.trees.wrong == 0)
+		return;
+	fprintf(stderr, "trees: %c kept %u wrongly\n", node_letter(&n->id), (unsigned)f.trees.wrong);
+	w->out.broken++;
 }
 
 static void
@@ -871,10 +938,34 @@ crash(struct world *w, struct node *n)
 			c->ended = true; /* nobody will be told: pending for good */
 			w->open--;
 		}
+	judge_trees(w, n);
 	free_machines(n);
 	if (w->o.power)
 		disk_crash(n->disk, &w->rng);
 	add_event(w, EV_START, i, w->now + (10 + below(w, 5000)) * MS);
+}
+
+static void
+rows_letter(struct node *n, struct rows *rows, struct moment m)
+{
+	struct dyn_slice bytes = buf_slice(rows->bytes);
+
+	if (rows->of == ROWS_DROP)
+		work_drop(n->work, bytes, rows, m, &n->out[WORKER]);
+	else if (rows->of == ROWS_FENCE)
+		work_barrier(n->work, rows, m, &n->out[WORKER]);
+	else
+		work_rows(n->work, bytes, rows, m, &n->out[WORKER]);
+}
+
+static void
+fenced_letter(struct world *w, struct node *n, struct view *v, int rc, struct moment m)
+{
+	if (rc == 0 && table_compare(v->current, n->sync_view->current) == 0)
+		sync_fenced(n->sync, n->sync_view, m, &n->out[SYNC]);
+	else if (rc != 0)
+		post(w, n, WORKER, L_FENCE, view_ref(n->sync_view), 0, NULL);
+	view_unref(v);
 }
 
 static void
@@ -904,19 +995,10 @@ letter(struct world *w, struct event *e)
 		work_fence(n->work, what, what, m, &n->out[WORKER]);
 		break;
 	case L_FENCED:
-		if (e->rc == 0 && table_compare(((struct view *)what)->current, n->sync_view->current) == 0)
-			sync_fenced(n->sync, n->sync_view, m, &n->out[SYNC]);
-		else if (e->rc != 0)
-			post(w, n, WORKER, L_FENCE, view_ref(n->sync_view), 0, NULL);
-		view_unref(what);
+		fenced_letter(w, n, what, e->rc, m);
 		break;
 	case L_ROWS:
-		if (((struct rows *)what)->of == ROWS_DROP)
-			work_drop(n->work, buf_slice(((struct rows *)what)->bytes), what, m,
-			    &n->out[WORKER]);
-		else
-			work_rows(n->work, buf_slice(((struct rows *)what)->bytes), what, m,
-			    &n->out[WORKER]);
+		rows_letter(n, what, m);
 		break;
 	case L_LEDGER:
 		if (e->lane == GOSSIP) {
@@ -926,8 +1008,29 @@ letter(struct world *w, struct event *e)
 			buf_unref(what);
 		}
 		break;
+	case L_CATCHING:
+		work_catching(n->work, what);
+		break;
+	case L_LOST:
+		if (e->lane == SYNC)
+			sync_lost_all(n->sync, m, &n->out[SYNC]);
+		else
+			work_lost(n->work);
+		break;
+	case L_SAVED:
+		sync_saved(n->sync, e->rc, m, &n->out[SYNC]);
+		break;
 	case L_FULL:
 		work_hints_full(n->work, e->rc != 0);
+		break;
+	case L_LIVENESS:
+		if (e->lane == SYNC)
+			sync_liveness(n->sync, &e->id, (enum dyn_liveness)e->rc, m, &n->out[SYNC]);
+		else if (e->rc != DYN_DOUBTED)
+			work_peer_suspect(n->work, &e->id, e->rc == DYN_SUSPECT, m, &n->out[WORKER]);
+		break;
+	case L_DOUBT:
+		detect_doubt(n->detect, &e->id, m, &n->out[GOSSIP]);
 		break;
 	case L_STORED:
 		sync_stored(n->sync, what, e->rc, m, &n->out[SYNC]);
@@ -952,10 +1055,60 @@ letter(struct world *w, struct event *e)
 /* ------------------------------------------------------------------ faults */
 
 static void
+forget_copy(struct node *n)
+{
+	view_unref(n->copy.saved);
+	disk_free(n->copy.disk);
+	n->copy.saved = NULL;
+	n->copy.disk = NULL;
+}
+
+/* Somebody copies the directory while the node runs, or is down. */
+static void
+copy_directory(struct node *n)
+{
+	forget_copy(n);
+	n->copy.disk = disk_copy(n->disk);
+	n->copy.saved = view_ref(n->saved);
+	n->copy.incarnation = n->incarnation;
+}
+
+/* The node dies and its directory is as it was copied.  lib/identity.c finds that
+ * out and says so in a row. */
+static void
+lose_directory(struct world *w, struct node *n)
+{
+	const struct dyn_row all = { DYN_SPACE_META, dyn_str(CATCHING_ROW),
+		dyn_str(CATCHING_ALL) };
+	struct dyn_engine *e;
+
+	crash(w, n);
+	tell(w, "%c has lost its directory", node_letter(&n->id));
+	disk_free(n->disk);
+	view_unref(n->saved);
+	n->disk = n->copy.disk;
+	n->saved = n->copy.saved;
+	n->incarnation = n->copy.incarnation;
+	n->copy.disk = NULL;
+	n->copy.saved = NULL;
+	e = disk_engine(n->disk);
+	DEMAND(e->apply(e->self, &all, 1, DYN_DURABLE_DISK) == 0);
+}
+
+static void
 fault_again(struct world *w, enum event_kind kind, unsigned mean_ms)
 {
 	if (mean_ms > 0 && !w->calm)
 		add_event(w, kind, 0, w->now + 1 + below(w, 2 * (uint64_t)mean_ms) * MS);
+}
+
+/* In both directions, on the spot; nothing breaks. */
+static void
+split_for_good(struct world *w)
+{
+	for (unsigned i = 0; i < w->o.nodes; i++)
+		for (unsigned j = 0; j < w->o.nodes; j++)
+			w->cut[i][j] = (w->o.side >> i & 1) != (w->o.side >> j & 1);
 }
 
 /* Cut some directions between two sides, or one, or all of one node. */
@@ -991,6 +1144,12 @@ fault(struct world *w, enum event_kind kind)
 	case EV_CRASH:
 		crash(w, &w->nodes[i]);
 		fault_again(w, kind, w->o.crash_ms);
+		break;
+	case EV_COPY:
+		copy_directory(&w->nodes[w->loser]);
+		break;
+	case EV_LOSE:
+		lose_directory(w, &w->nodes[w->loser]);
 		break;
 	case EV_BREAK:
 		break_link(w, i, j, (unsigned)below(w, THREADS), below(w, 4) == 0 ? below(w, 2000) * MS : 0);
@@ -1034,6 +1193,8 @@ run_of_node(struct world *w, struct event *e)
 			sync_tick(n->sync, m, &n->out[SYNC]);
 		else if (e->lane == GOSSIP && member_wake(n->member) <= w->now)
 			member_tick(n->member, m, &n->out[GOSSIP]);
+		if (e->lane == GOSSIP && detect_wake(n->detect) <= w->now)
+			detect_tick(n->detect, m, &n->out[GOSSIP]);
 		break;
 	case EV_TURN:
 		n->turning = false;
@@ -1079,7 +1240,7 @@ step(struct world *w, uint64_t until)
 	} else if (e->kind == EV_CALL) {
 		next_call(w, e->node);
 	} else if (e->kind == EV_MEND) {
-		memset(w->cut, 0, sizeof(w->cut));
+		split_for_good(w);
 	} else if (!w->calm) {
 		fault(w, e->kind);
 	}
@@ -1124,15 +1285,20 @@ converged(struct world *w)
 				return false;
 	for (unsigned i = 0; i < w->o.nodes; i++) {
 		struct hint_figures f;
+		struct copies_figures c;
 
 		sync_hints(w->nodes[i].sync, &f);
 		if (f.hints > 0)
+			return false;
+		sync_copies(w->nodes[i].sync, moment_of(w, &w->nodes[i]), &c);
+		if (c.repair.catching > 0)
 			return false;
 	}
 	return w->open == 0;
 }
 
-/* Everything works again, for good; reads of all copies repair what differs. */
+/* Everything works again, for good; what differs, reads of all copies repair, or in
+ * most runs the exchanges of trees alone. */
 static void
 heal(struct world *w)
 {
@@ -1140,6 +1306,7 @@ heal(struct world *w)
 
 	w->calm = true;
 	tell(w, "calm");
+	w->o.side = 0;
 	memset(w->cut, 0, sizeof(w->cut));
 	for (unsigned i = 0; i < w->o.nodes; i++) {
 		if (!w->nodes[i].alive)
@@ -1148,7 +1315,7 @@ heal(struct world *w)
 	/* Those that pause go on in this time. */
 	run_for(w, 10 * NS_PER_S);
 	while (w->now < until) {
-		for (unsigned k = 0; k < w->o.keys; k++) {
+		for (unsigned k = 0; w->o.reads_repair && k < w->o.keys; k++) {
 			const struct with how = { .r = COPIES, .w = (uint8_t)w->o.w, .lww = is_lww(w, k),
 				.flags = DYN_STRICT };
 
@@ -1169,6 +1336,8 @@ heal(struct world *w)
 			oracle_final(w->oracle, k, index_of(w, owner), ids, values_of(object, ids, IDS_MAX));
 			buf_unref(object);
 		}
+	for (unsigned i = 0; i < w->o.nodes; i++)
+		judge_trees(w, &w->nodes[i]);
 	if (!converged(w)) {
 		fprintf(stderr, "S7: copies differ %u s after all was healed\n", (unsigned)(HEAL_LIMIT / NS_PER_S));
 		w->out.broken++;
@@ -1184,6 +1353,7 @@ world_free(struct world *w)
 		free_machines(&w->nodes[i]);
 		view_unref(w->nodes[i].saved);
 		disk_free(w->nodes[i].disk);
+		forget_copy(&w->nodes[i]);
 		for (unsigned j = 0; j < w->o.nodes; j++)
 			for (unsigned t = 0; t < 2 * THREADS; t++) {
 				struct pipe *p = &w->links[i][j][t / 2].pipe[t % 2];
@@ -1239,6 +1409,14 @@ swarm_draw(struct swarm *o, uint64_t seed)
 	o->strict = (unsigned)rng_below(&r, 3) * 500;
 	o->hint_bytes = rng_below(&r, 4) == 0 ? 200 : 1 << 20;
 	o->hint_age_ms = rng_below(&r, 4) == 0 ? 2000 : 86400000;
+	o->repair_ms = 500 + (unsigned)rng_below(&r, 10000);
+	o->walk_ms = rng_below(&r, 2) == 0 ? 86400000 : 1000 + (unsigned)rng_below(&r, 20000);
+	o->reads_repair = rng_below(&r, 3) == 0;
+	/* Only what is on two disks survives the loss of one. */
+	if (o->w >= 2 && rng_below(&r, 3) == 0) {
+		o->lose = 1 + (unsigned)rng_below(&r, 2);
+		o->weak = 0;
+	}
 	#undef DRAW
 }
 
@@ -1266,7 +1444,16 @@ world_run(const struct swarm *o, uint64_t seed, bool trace)
 	for (unsigned i = 0; i < o->nodes; i++)
 		node_start(w, &w->nodes[i]);
 	view_unref(v);
+	/* A new directory is one from before everything. */
+	w->loser = (unsigned)below(w, o->nodes);
+	if (o->lose > 0) {
+		copy_directory(&w->nodes[w->loser]);
+		add_event(w, EV_LOSE, 0, w->now + (o->storm_ms / 4 + below(w, o->storm_ms / 2)) * MS);
+	}
+	if (o->lose == 2)
+		add_event(w, EV_COPY, 0, w->now + below(w, o->storm_ms / 4) * MS);
 	run_for(w, 2 * NS_PER_S);
+	split_for_good(w);
 	for (unsigned i = 0; i < o->sessions; i++)
 		add_event(w, EV_CALL, i, w->now + below(w, o->op_gap_ms * MS));
 	fault_again(w, EV_CRASH, o->crash_ms);

@@ -154,8 +154,36 @@ START_TEST(the_deadline_passes)
 	script_put(s, "k", "x");
 	script_skip(s);
 	script_wait(s, 1000);
-	EXPECT(s, "1000 DONE put EUNKNOWN owners=0 disk=0\n");
+	EXPECT(s, "250 DOUBT b\n"
+	          "1000 DONE put EUNKNOWN owners=0 disk=0\n");
 	ck_assert_uint_eq(work_requests(s->work), 0);
+	script_free(s);
+}
+END_TEST
+
+/* Who let a call wait is not the first choice of the next. */
+START_TEST(a_slow_owner_is_not_asked_again_at_once)
+{
+	struct script *s = client();
+	struct with w = { .value = "x", .fastest = 'b', .timeout_ms = 10000 };
+
+	script_op(s, OP_PUT, "k", &w);
+	EXPECT(s, "0 SEND ASK b #1 put n=3 w=2 ms=10000 x\n");
+	script_wait(s, 250);
+	EXPECT(s, "250 DOUBT b\n");
+	script_op(s, OP_PUT, "k", &w);
+	EXPECT(s, "250 SEND ASK a #2 put n=3 w=2 ms=10000 x\n");
+	/* For a while only; and sooner if it answers. */
+	script_wait(s, 2000);
+	script_skip(s);
+	script_op(s, OP_PUT, "k", &w);
+	EXPECT(s, "2250 SEND ASK b #3 put n=3 w=2 ms=10000 x\n");
+	script_wait(s, 250);
+	script_skip(s);
+	script_ask_ack(s, 'b', 3, 0);
+	script_skip(s);
+	script_op(s, OP_PUT, "k", &w);
+	EXPECT(s, "2500 SEND ASK b #4 put n=3 w=2 ms=10000 x\n");
 	script_free(s);
 }
 END_TEST
@@ -380,6 +408,7 @@ suite(void)
 	tcase_add_test(c, certainly_not_received_goes_to_the_next);
 	tcase_add_test(c, lost_after_it_was_sent_is_unknown);
 	tcase_add_test(c, the_deadline_passes);
+	tcase_add_test(c, a_slow_owner_is_not_asked_again_at_once);
 	tcase_add_test(c, not_an_owner_any_more);
 	tcase_add_test(c, refused_by_one_who_is_behind);
 	tcase_add_test(c, all_refused_until_the_view_comes);

@@ -424,7 +424,7 @@ START_TEST(dial_to_nobody)
 	y = side_dial(&b, address, &asks);
 	TEST_WAIT(atomic_load(&y->closed) == 1, 5000);
 	ck_assert_int_eq(atomic_load(&y->opened), 0);
-	ck_assert_int_eq(atomic_load(&y->rc), DYN_ECLOSED);
+	ck_assert_int_eq(atomic_load(&y->rc), DYN_EADDRESS);
 	ck_assert_int_eq(atomic_load(&y->refused), 1);
 	ck_assert_msg(
 	    strstr(y->why, address) != NULL && strstr(y->why, "refused") != NULL, "%s",
@@ -435,14 +435,16 @@ END_TEST
 
 struct outcome {
 	atomic_int fd; /* -2: not yet */
+	int rc;
 	char why[256];
 };
 
 static void
-dialled(void *arg, int fd, const char *why)
+dialled(void *arg, int fd, int rc, const char *why)
 {
 	struct outcome *o = arg;
 
+	o->rc = rc;
 	snprintf(o->why, sizeof(o->why), "%s", why);
 	atomic_store(&o->fd, fd);
 }
@@ -465,7 +467,7 @@ START_TEST(addresses_are_tried_in_turn)
 {
 	char refuses[DYN_ADDRESS_MAX], ignores[DYN_ADDRESS_MAX],
 	    answers_at[DYN_ADDRESS_MAX];
-	struct outcome o = {-2, ""};
+	struct outcome o = {-2, 0, ""};
 	struct address list[3];
 	struct dial *d;
 	int full, open, fill[3];
@@ -494,6 +496,7 @@ START_TEST(addresses_are_tried_in_turn)
 	} else {
 		ck_assert_int_eq(atomic_load(&o.fd), -1);
 		ck_assert_msg(strstr(o.why, ignores) != NULL, "%s", o.why);
+		ck_assert_int_eq(o.rc, DYN_ECLOSED);
 		ck_assert_uint_ge(test_now() - began, 400 * NS_PER_MS);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(fill); i++)

@@ -9,6 +9,7 @@
  */
 #include "test/core_script.h"
 
+#include "core/arrive.h"
 #include "core/hint.h"
 #include "test/unit/notation.h"
 
@@ -17,6 +18,7 @@
 struct world {
 	struct fake *fake;
 	struct hint *h;
+	struct arrivals arrivals;
 	struct view *view;
 	struct outbox out;
 	struct moment m;
@@ -32,6 +34,8 @@ begin(struct world *w)
 	w->m = (struct moment){ NS_PER_S, 1000000 };
 	w->o = (struct hint_options){ node_id('d'), &w->fake->engine, 1 << 20, 60000 };
 	outbox_init(&w->out);
+	arrive_init(&w->arrivals, &w->o.self);
+	arrive_view(&w->arrivals, w->view);
 }
 
 static void
@@ -49,6 +53,7 @@ end(struct world *w)
 			rows_free(w->out.list[i].what);
 	outbox_fini(&w->out);
 	hint_free(w->h);
+	arrive_fini(&w->arrivals);
 	view_unref(w->view);
 	fake_free(w->fake);
 }
@@ -142,12 +147,15 @@ frame_from(struct world *w, char from, uint64_t request, enum msg_kind kind, con
 	struct dyn_id id = node_id(from);
 	struct buf *frame;
 	union msg back;
-	int rc;
+	int rc = 0;
 
 	MUST(msg_encode(&frame, &head, kind, m) == 0);
 	MUST(frame_decode(&f, buf_slice(frame)) == 0);
 	MUST(msg_decode(f.kind, f.body, &back) == 0);
-	rc = hint_frame(w->h, &id, 7, &f, &back, w->m, &w->out);
+	if (kind == MSG_HINT)
+		rc = arrive_frame(&w->arrivals, 7, &f, &back, &w->out);
+	else
+		hint_frame(w->h, &id, &f, &back, w->m, &w->out);
 	buf_unref(frame);
 	return rc;
 }
@@ -468,7 +476,7 @@ START_TEST(taken_in_and_answered_when_durable)
 	ck_assert_int_eq(frame_from(&w, 'a', 9, MSG_HINT, &m), 0);
 	ck_assert_uint_eq(effects(&w, FX_REPLY), 0);
 	e = next(&w, FX_ROWS);
-	hint_stored(w.h, e.what, _i == 0 ? 0 : DYN_EFULL, w.m, &w.out);
+	arrive_stored(&w.arrivals, e.what, _i == 0 ? 0 : DYN_EFULL, &w.out);
 	e = next(&w, FX_REPLY);
 	ck_assert_uint_eq(e.conn, 7);
 	MUST(frame_decode(&f, buf_slice(e.frame)) == 0);

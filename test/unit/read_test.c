@@ -268,7 +268,8 @@ START_TEST(the_deadline_passes)
 	script_get_ack(s, 'b', 1, 0, "b1 | b1=x");
 	script_skip(s);
 	script_wait(s, 999);
-	EXPECT(s, "");
+	EXPECT(s, "250 DOUBT a\n"
+	          "250 DOUBT c\n");
 	script_wait(s, 1);
 	EXPECT(s, "1000 DONE get ETIMEOUT owners=1\n");
 	ck_assert_uint_eq(work_requests(s->work), 0);
@@ -393,7 +394,9 @@ START_TEST(refused_when_the_view_is_there_already)
 	script_view(s, older);
 	EXPECT(s, "");
 	script_wait(s, 1000);
-	EXPECT(s, "1000 DONE get ETIMEOUT owners=0\n");
+	EXPECT(s, "250 DOUBT d\n"
+	          "250 DOUBT b\n"
+	          "1000 DONE get ETIMEOUT owners=0\n");
 	script_free(s);
 	view_unref(older);
 	view_unref(after);

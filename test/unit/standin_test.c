@@ -395,6 +395,63 @@ START_TEST(a_stand_in_forgets_its_actor_with_its_hints)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- suspected */
+
+START_TEST(a_suspected_owner_is_not_asked)
+{
+	struct script *s = node('a');
+
+	script_suspect(s, 'c', true);
+	script_put(s, key_of(s), "x");
+	script_turn(s);
+	EXPECT(s, "0 SEND PUT b #1 a1 | a1=x\n"
+	          "0 SEND PUT d #1 a1 | a1=x for c\n"
+	          "0 COMMIT 1 rows=1 disk\n");
+	script_get(s, key_of(s));
+	EXPECT(s, "0 SEND GET b #2\n"
+	          "0 SEND GET d #2 hints\n");
+	script_suspect(s, 'c', false);
+	script_get(s, key_of(s));
+	EXPECT(s, "0 SEND GET b #3\n"
+	          "0 SEND GET c #3\n");
+	script_free(s);
+}
+END_TEST
+
+/* A call that waits for it: another place for the copy is found, and its own
+ * answer, should it come after all, counts too. */
+START_TEST(an_owner_is_suspected_meanwhile)
+{
+	struct script *s = node('a');
+
+	script_down(s, 'b', true);
+	script_op(s, OP_PUT, key_of(s), &(struct with){ .value = "x", .w = 3 });
+	script_turn(s);
+	script_commit(s, 0);
+	script_put_ack(s, 'd', 1, 0);
+	EXPECT(s, "0 SEND PUT c #1 a1 | a1=x\n"
+	          "0 SEND PUT d #1 a1 | a1=x for b\n"
+	          "0 COMMIT 1 rows=1 disk\n");
+	/* There is no further stand-in: it is waited for all the same. */
+	script_suspect(s, 'c', true);
+	EXPECT(s, "");
+	script_put_ack(s, 'c', 1, 0);
+	EXPECT(s, "0 DONE put ok owners=2 standins=1 disk=3\n");
+	script_suspect(s, 'c', false);
+	script_up(s, 'b');
+	script_op(s, OP_PUT, key_of(s), &(struct with){ .value = "y", .w = 3 });
+	script_turn(s);
+	script_commit(s, 0);
+	script_skip(s);
+	script_suspect(s, 'c', true);
+	EXPECT(s, "0 SEND PUT d #2 a2 | a1=x a2=y for c\n");
+	script_put_ack(s, 'b', 2, 0);
+	script_put_ack(s, 'd', 2, 0);
+	EXPECT(s, "0 DONE put ok owners=2 standins=1 disk=3\n");
+	script_free(s);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -412,6 +469,10 @@ suite(void)
 	suite_add_tcase(s, c);
 	tcase_add_test(c, a_stand_in_answers_for_an_owner);
 	tcase_add_test(c, nothing_counts_beside_who_knows);
+	c = tcase_create("suspected");
+	suite_add_tcase(s, c);
+	tcase_add_test(c, a_suspected_owner_is_not_asked);
+	tcase_add_test(c, an_owner_is_suspected_meanwhile);
 	c = tcase_create("keeping");
 	suite_add_tcase(s, c);
 	tcase_add_test(c, what_is_kept_is_no_copy);

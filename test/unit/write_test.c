@@ -250,7 +250,8 @@ START_TEST(the_deadline_passes)
 
 	script_commit(s, 0);
 	script_wait(s, 999);
-	EXPECT(s, "");
+	EXPECT(s, "250 DOUBT b\n"
+	          "250 DOUBT c\n");
 	script_wait(s, 1);
 	EXPECT(s, "1000 DONE put EUNKNOWN owners=1 disk=1\n");
 	script_put_ack(s, 'b', 1, 0);
