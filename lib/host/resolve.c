@@ -32,6 +32,9 @@ finish(struct deferred *d)
 
 	if (r->done != NULL)
 		r->done(r->arg, r->list, r->count, r->why);
+	/* Freeing alone closes the sockets before it takes their events away, when
+	 * their numbers may be another thread's already. */
+	evdns_base_clear_nameservers_and_suspend(r->dns);
 	evdns_base_free(r->dns, 0);
 	r->loop->unfinished--;
 	mem_free(r);

@@ -52,7 +52,7 @@ finish(void)
 static struct end *
 accepted(void)
 {
-	TEST_WAIT(atomic_load(&a.count) > 0 && atomic_load(&a.ends[0].opened) > 0, 5000);
+	TEST_WAIT(atomic_load(&a.count) > 0 && atomic_load(&a.ends[0].opened) > 0, 20000);
 	return &a.ends[0];
 }
 
@@ -96,11 +96,11 @@ run_traffic(const struct traffic *t)
 	ck_assert_uint_eq(atomic_load(&a.counters.frames_in), t->frames + 1);
 	ck_assert_uint_eq(atomic_load(&b.counters.frames_in), t->frames + 1);
 	/* The sender counts after the receiver may have read. */
-	TEST_WAIT(atomic_load(&a.counters.frames_out) == t->frames + 1, 5000);
+	TEST_WAIT(atomic_load(&a.counters.frames_out) == t->frames + 1, 20000);
 	TEST_WAIT(atomic_load(&a.counters.bytes_in) ==
-	              atomic_load(&b.counters.bytes_out), 5000);
+	              atomic_load(&b.counters.bytes_out), 20000);
 	TEST_WAIT(atomic_load(&b.counters.bytes_in) ==
-	              atomic_load(&a.counters.bytes_out), 5000);
+	              atomic_load(&a.counters.bytes_out), 20000);
 }
 
 START_TEST(frames_arrive_whole_and_in_order)
@@ -159,10 +159,10 @@ START_TEST(bytes_behind_the_hello_are_kept)
 			raw_send(fd, all + i, 1);
 	struct side *at = _i == 0 ? &a : &c;
 	TEST_WAIT(
-	    atomic_load(&at->count) == 1 && atomic_load(&at->ends[0].got) == 19, 5000);
+	    atomic_load(&at->count) == 1 && atomic_load(&at->ends[0].got) == 19, 20000);
 	ck_assert_uint_eq(atomic_load(&at->ends[0].bad), 0);
 	close(fd);
-	TEST_WAIT(atomic_load(&at->ends[0].closed) == 1, 2000);
+	TEST_WAIT(atomic_load(&at->ends[0].closed) == 1, 20000);
 	finish();
 }
 END_TEST
@@ -178,7 +178,7 @@ START_TEST(moving_to_a_loop_that_stopped)
 	start();
 	loop_stop(&c.loop);
 	y = side_dial(&b, a.bound, NULL);
-	TEST_WAIT(atomic_load(&c.count) == 1, 2000);
+	TEST_WAIT(atomic_load(&c.count) == 1, 20000);
 	test_sleep_ms(20);
 	ck_assert_int_eq(atomic_load(&y->closed), 0);
 	finish();
@@ -231,7 +231,7 @@ START_TEST(garbage_costs_only_its_connection)
 	ck_assert_uint_eq(atomic_load(&a.counters.protocol_errors), 1);
 	/* The others are as they were. */
 	z = side_dial(&b, a.bound, &asks);
-	TEST_WAIT(atomic_load(&y->got) == 100 && atomic_load(&z->got) == 100, 2000);
+	TEST_WAIT(atomic_load(&y->got) == 100 && atomic_load(&z->got) == 100, 20000);
 	ck_assert_int_eq(atomic_load(&y->closed), 0);
 	ck_assert_uint_eq(atomic_load(&y->bad) + atomic_load(&z->bad), 0);
 	finish();
@@ -324,7 +324,7 @@ START_TEST(strangers_are_bounded)
 	ck_assert(raw_ends(fds[30], 2000));
 	ck_assert(!raw_ends(fds[299], 30));
 	y = side_dial(&b, a.bound, NULL);
-	TEST_WAIT(atomic_load(&y->opened) == 1, 2000);
+	TEST_WAIT(atomic_load(&y->opened) == 1, 20000);
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		close(fds[i]);
 	finish();
@@ -349,12 +349,12 @@ START_TEST(listening_without_descriptors)
 	few.rlim_cur = (rlim_t)fd + 1;
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
 	y = side_dial(&b, a.bound, NULL);
-	TEST_WAIT(side_logged(&a, "cannot accept a connection"), 2000);
+	TEST_WAIT(side_logged(&a, "cannot accept a connection"), 20000);
 	test_sleep_ms(150);
 	ck_assert_int_eq(atomic_load(&y->opened), 0);
 	ck_assert_int_le(atomic_load(&a.log_lines), 6); /* it does not turn without end */
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
-	TEST_WAIT(atomic_load(&y->opened) == 1, 2000);
+	TEST_WAIT(atomic_load(&y->opened) == 1, 20000);
 	finish();
 }
 END_TEST
@@ -390,16 +390,16 @@ START_TEST(bad_frames_close_the_connection)
 	raw_send(fd, hello->data, hello->len);
 	raw_send(fd, good->data, good->len);
 	x = accepted();
-	TEST_WAIT(atomic_load(&x->got) == 1, 2000);
+	TEST_WAIT(atomic_load(&x->got) == 1, 20000);
 	raw_send(fd, rude[_i].bytes, rude[_i].len);
 	if (rude[_i].closes) {
 		ck_assert(raw_ends(fd, 2000));
-		TEST_WAIT(atomic_load(&x->closed) == 1, 2000);
+		TEST_WAIT(atomic_load(&x->closed) == 1, 20000);
 		ck_assert_int_eq(atomic_load(&x->rc), DYN_EPROTO);
 		ck_assert(side_logged(&a, "closed: "));
 		ck_assert_uint_eq(atomic_load(&a.counters.protocol_errors), 1);
 	} else {
-		TEST_WAIT(atomic_load(&x->got) == 2, 2000);
+		TEST_WAIT(atomic_load(&x->got) == 2, 20000);
 		ck_assert_int_eq(atomic_load(&x->closed), 0);
 	}
 	ck_assert_uint_eq(atomic_load(&x->bad), 0);
@@ -422,7 +422,7 @@ START_TEST(dial_to_nobody)
 	close(raw_listen(address)); /* a port where nobody listens */
 	start();
 	y = side_dial(&b, address, &asks);
-	TEST_WAIT(atomic_load(&y->closed) == 1, 5000);
+	TEST_WAIT(atomic_load(&y->closed) == 1, 20000);
 	ck_assert_int_eq(atomic_load(&y->opened), 0);
 	ck_assert_int_eq(atomic_load(&y->rc), DYN_EADDRESS);
 	ck_assert_int_eq(atomic_load(&y->refused), 1);
@@ -488,7 +488,7 @@ START_TEST(addresses_are_tried_in_turn)
 	    dial_list(&d, &b.loop, list, _i == 0 ? 3 : 2, 600, 0, dialled, &o), 0);
 	ck_assert_int_eq(atomic_load(&o.fd), -2); /* not from inside */
 	start();
-	TEST_WAIT(atomic_load(&o.fd) != -2, 3000);
+	TEST_WAIT(atomic_load(&o.fd) != -2, 20000);
 	ck_assert_uint_le(test_now() - began, 1200 * NS_PER_MS);
 	if (_i == 0) {
 		ck_assert_msg(atomic_load(&o.fd) >= 0, "%s", o.why);
@@ -532,7 +532,7 @@ START_TEST(names_are_resolved)
 	snprintf(address, sizeof(address), "localhost:%s", strchr(a.bound, ':') + 1);
 	for (int i = 0; i < 3; i++) {
 		y = side_dial(&b, address, NULL);
-		TEST_WAIT(atomic_load(&y->opened) == 1, 5000);
+		TEST_WAIT(atomic_load(&y->opened) == 1, 20000);
 	}
 	finish();
 }
@@ -546,7 +546,7 @@ START_TEST(names_that_do_not_exist)
 	b.config.greet_ms = 200; /* nobody may answer at all */
 	start();
 	y = side_dial(&b, "no-such-host.invalid:7000", NULL);
-	TEST_WAIT(atomic_load(&y->closed) == 1, 3000);
+	TEST_WAIT(atomic_load(&y->closed) == 1, 20000);
 	ck_assert_int_eq(atomic_load(&y->rc), DYN_ECLOSED);
 	ck_assert_int_eq(atomic_load(&y->refused), 1);
 	/* And one that is still being asked for when the loop ends. */
@@ -575,7 +575,7 @@ START_TEST(listening_on_names_and_numbers)
 	ck_assert_uint_gt(port, 0);
 	address_join(address, _i == 3 ? "127.0.0.1" : host, port);
 	y = side_dial(&b, address, NULL);
-	TEST_WAIT(atomic_load(&y->opened) == 1, 3000);
+	TEST_WAIT(atomic_load(&y->opened) == 1, 20000);
 	finish();
 }
 END_TEST
@@ -620,12 +620,12 @@ START_TEST(refusal_is_told)
 	a.refuse = (uint32_t)DYN_ERING;
 	start();
 	y = side_dial(&b, a.bound, &asks);
-	TEST_WAIT(atomic_load(&y->closed) == 1, 5000);
+	TEST_WAIT(atomic_load(&y->closed) == 1, 20000);
 	ck_assert_int_eq(atomic_load(&y->opened), 0);
 	ck_assert_int_eq(atomic_load(&y->rc), DYN_ERING);
 	ck_assert_int_eq(atomic_load(&y->refused), 1);
 	ck_assert_str_eq(y->why, "refused: not you");
-	TEST_WAIT(side_logged(&a, "refused: not you"), 2000);
+	TEST_WAIT(side_logged(&a, "refused: not you"), 20000);
 	finish();
 }
 END_TEST
@@ -685,7 +685,7 @@ START_TEST(odd_acceptors)
 		raw_send(fd, answer->data, answer->len);
 	if (answers[_i].answer == CLOSES)
 		shutdown(fd, SHUT_WR);
-	TEST_WAIT(atomic_load(&y->closed) == 1, 3000);
+	TEST_WAIT(atomic_load(&y->closed) == 1, 20000);
 	ck_assert_int_eq(atomic_load(&y->rc), answers[_i].rc);
 	ck_assert_int_eq(atomic_load(&y->opened), 0);
 	ck_assert_int_eq(atomic_load(&y->refused), 1);
@@ -763,7 +763,7 @@ START_TEST(the_queue_is_bounded)
 	y = side_dial(&b, address, &asks);
 	fd = accept(listening, NULL, NULL);
 	raw_send(fd, welcome->data, welcome->len);
-	TEST_WAIT(atomic_load(&y->busy) > 10, 5000);
+	TEST_WAIT(atomic_load(&y->busy) > 10, 20000);
 	ck_assert_uint_le(atomic_load(&y->queued_most), 100 << 10);
 	ck_assert_uint_ge(atomic_load(&y->queued_most), 90 << 10);
 	ck_assert_int_eq(atomic_load(&y->closed), 0);
@@ -796,10 +796,10 @@ START_TEST(lingering_delivers_what_was_queued)
 	start();
 	y = side_dial(&b, a.bound, &asks);
 	x = accepted();
-	TEST_WAIT(atomic_load(&y->opened) == 1 && atomic_load(&y->sent) == 150, 2000);
+	TEST_WAIT(atomic_load(&y->opened) == 1 && atomic_load(&y->sent) == 150, 20000);
 	side_close(&b, y, true);
-	TEST_WAIT(atomic_load(&y->closed) == 1, 3000);
-	TEST_WAIT(atomic_load(&x->closed) == 1, 3000);
+	TEST_WAIT(atomic_load(&y->closed) == 1, 20000);
+	TEST_WAIT(atomic_load(&x->closed) == 1, 20000);
 	ck_assert_uint_eq(atomic_load(&x->got), 150);
 	ck_assert_uint_eq(atomic_load(&x->bad), 0);
 	ck_assert_int_eq(atomic_load(&y->refused), 0);
@@ -826,10 +826,10 @@ START_TEST(lingering_ends_after_a_second)
 	y = side_dial(&b, address, &asks);
 	fd = accept(listening, NULL, NULL);
 	raw_send(fd, welcome->data, welcome->len);
-	TEST_WAIT(atomic_load(&y->busy) > 0, 5000);
+	TEST_WAIT(atomic_load(&y->busy) > 0, 20000);
 	began = test_now();
 	side_close(&b, y, true);
-	TEST_WAIT(atomic_load(&y->closed) == 1, 3000);
+	TEST_WAIT(atomic_load(&y->closed) == 1, 20000);
 	ck_assert_uint_ge(test_now() - began, 900 * NS_PER_MS);
 	ck_assert_uint_le(test_now() - began, 1900 * NS_PER_MS);
 	ck_assert_str_eq(y->why, "test closes");
@@ -852,7 +852,7 @@ START_TEST(closing_inside_a_callback)
 	start();
 	y = side_dial(&b, a.bound, &asks);
 	x = accepted();
-	TEST_WAIT(atomic_load(&x->closed) == 1 && atomic_load(&y->closed) == 1, 3000);
+	TEST_WAIT(atomic_load(&x->closed) == 1 && atomic_load(&y->closed) == 1, 20000);
 	ck_assert_uint_eq(atomic_load(&x->got), (uint64_t)_i + 1);
 	ck_assert_str_eq(x->why, "enough");
 	finish();
@@ -882,9 +882,9 @@ START_TEST(closing_twice_is_closing_once)
 	begin();
 	start();
 	y = side_dial(&b, a.bound, NULL);
-	TEST_WAIT(atomic_load(&y->opened) == 1, 2000);
+	TEST_WAIT(atomic_load(&y->opened) == 1, 20000);
 	net_inside(&b.loop, send_closed, y);
-	TEST_WAIT(atomic_load(&y->closed) == 1, 2000);
+	TEST_WAIT(atomic_load(&y->closed) == 1, 20000);
 	ck_assert_int_eq(atomic_load(&y->rc), DYN_EBUSY);
 	ck_assert_str_eq(y->why, "first");
 	ck_assert_int_eq(atomic_load(&y->refused), 1); /* nothing had been sent */
@@ -904,7 +904,7 @@ START_TEST(closing_at_any_time)
 		if (i % 4 != 0)
 			usleep((i % 4) * 60);
 		side_close(&b, y, i % 2 == 0);
-		TEST_WAIT(atomic_load(&y->closed) == 1, 3000);
+		TEST_WAIT(atomic_load(&y->closed) == 1, 20000);
 	}
 	finish();
 }
