@@ -186,7 +186,7 @@ CHECK = B='$B' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' MAKE='$(MAKE)' FLAGS='$(FLAGS)
 	FUZZ='$(FUZZ)' CLUSTER='$(CLUSTER)' SIM='$(SIM)' SEEDS='$(SEEDS)' FIRST='$(FIRST)' \
 	test/check.sh
 
-.PHONY: check threaded demo bench bench-engine bench-handoff bench-detect bench-repair accuse split cover mutants tidy analyze format $(STEPS)
+.PHONY: check threaded demo bench bench-engine bench-handoff bench-detect bench-repair bench-outage accuse split chaos cover mutants tidy analyze format $(STEPS)
 check: programs
 	@+$(CHECK) $(STEPS)
 header:
@@ -225,10 +225,15 @@ bench-detect: $(BENCH)
 	@CK_VERBOSITY=silent $B/test/bench/detect_bench
 bench-repair: $(BENCH)
 	@KEYS='$(KEYS)' CK_DEFAULT_TIMEOUT=900 CK_VERBOSITY=silent $B/test/bench/repair_bench
+bench-outage: $(BENCH)
+	@CK_DEFAULT_TIMEOUT=300 CK_VERBOSITY=silent $B/test/bench/outage_bench
 accuse: $B/test/sim/accuse
 	@$B/test/sim/accuse $(or $(HOURS),200) $(or $(LOSS),5)
 split: $B/test/sim/split
 	@$B/test/sim/split $(or $(SEEDS),50)
+# Real processes in namespaces of their own; SECONDS= of faults from SEED=.
+chaos: $B/test/chaos/chaos
+	@SECONDS='$(SECONDS)' SEED='$(SEED)' $<
 
 cover:
 	@+$(MAKE) --no-print-directory COVER=1 programs
@@ -309,11 +314,14 @@ help:
 #=              bench-handoff: hints to an owner that is back;
 #=              bench-detect: how soon a silent or dead peer is known;
 #=              bench-repair: a lost directory filled again, an idle ring;
+#=              bench-outage: calls that fail while one of five is dead;
 #=              BENCH_ARGS= are passed on
 #=   accuse     false accusations by the detector: HOURS=200 of a ring of five,
 #=              LOSS=5 per cent of its packets lost
 #=   split      writes on both sides of a simulated ring of five cut in two:
 #=              SEEDS=50 times
+#=   chaos      real processes killed, stopped, cut off, wiped, for SECONDS=180,
+#=              drawn from SEED=1; wants root
 #=   mutants    which planted bugs (test/mutants/) the tests catch; MUTANTS=core
 #=              only some
 #=   tidy       the rules of style that a script can check

@@ -36,7 +36,7 @@ for name in libevent_core libevent_extra libssl libcrypto sqlite3 check; do
 	library "$name"
 done
 if [ "$want" = ci ]; then
-	for name in g++ clang clang-tidy cppcheck autoconf mandoc git; do
+	for name in g++ clang clang-tidy cppcheck autoconf mandoc git ip; do
 		tool "$name"
 	done
 fi
@@ -55,6 +55,7 @@ packages()
 		apt:libevent*) echo libevent-dev ;;
 		apt:libssl | apt:libcrypto) echo libssl-dev ;;
 		apt:sqlite3) echo libsqlite3-dev ;;
+		apt:ip) echo iproute2 ;;
 		dnf:libc) echo glibc-devel ;;
 		dnf:libevent*) echo libevent-devel ;;
 		dnf:libssl | dnf:libcrypto) echo openssl-devel ;;
@@ -63,6 +64,7 @@ packages()
 		dnf:pkg-config) echo pkgconf-pkg-config ;;
 		dnf:g++) echo gcc-c++ ;;
 		dnf:clang-tidy) echo clang-tools-extra ;;
+		dnf:ip) echo iproute ;;
 		apk:libc) echo musl-dev ;;
 		apk:libevent*) echo libevent-dev ;;
 		apk:libssl | apk:libcrypto) echo openssl-dev ;;
@@ -70,6 +72,7 @@ packages()
 		apk:check) echo check-dev ;;
 		apk:pkg-config) echo pkgconf ;;
 		apk:clang-tidy) echo clang-extra-tools ;;
+		apk:ip) echo iproute2 ;;
 		pacman:libc) echo glibc ;;
 		pacman:libevent*) echo libevent ;;
 		pacman:libssl | pacman:libcrypto) echo openssl ;;
@@ -77,6 +80,7 @@ packages()
 		pacman:pkg-config) echo pkgconf ;;
 		pacman:g++) echo gcc ;;
 		pacman:clang-tidy) echo clang ;;
+		pacman:ip) echo iproute2 ;;
 		brew:libc) ;;
 		brew:libevent*) echo libevent ;;
 		brew:libssl | brew:libcrypto) echo openssl@3 ;;

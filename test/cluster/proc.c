@@ -4,7 +4,9 @@
 #include "cluster/load.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,11 +18,8 @@
 
 #define ANSWER_WAIT_MS 40000
 
-enum ask_kind {
-	ASK_GET,
-	ASK_PUT,
-	ASK_DELETE,
-	ASK_STATUS,
+enum ask_kind { /* goes on after proc_kind */
+	ASK_STATUS = PROC_DELETE + 1,
 	ASK_STATS,
 	ASK_MEMBERS,
 	ASK_OWNERS,
@@ -32,11 +31,11 @@ enum ask_kind {
 };
 
 struct ask {
-	enum ask_kind kind;
+	int kind;
 	struct dyn_call call;
 	char key[256];
 	char value[2048];
-	unsigned char context[2048];
+	unsigned char context[PROC_CONTEXT_MAX];
 	size_t context_len, size;
 	struct dyn_id id;
 	struct load *load;
@@ -138,9 +137,9 @@ do_call(struct child *c, const struct ask *ask, struct proc_answer *a)
 		a->rc = dyn_context_decode(&context, ask->context, ask->context_len);
 	if (big != NULL)
 		value = slice(big, ask->size);
-	if (a->rc == 0 && ask->kind == ASK_GET)
+	if (a->rc == 0 && ask->kind == PROC_GET)
 		a->rc = dyn_get(c->bucket, key, &ask->call, &r);
-	else if (a->rc == 0 && ask->kind == ASK_PUT)
+	else if (a->rc == 0 && ask->kind == PROC_PUT)
 		a->rc = dyn_put(c->bucket, key, context, value, &ask->call, &r);
 	else if (a->rc == 0)
 		a->rc = dyn_delete(c->bucket, key, context, &ask->call, &r);
@@ -250,7 +249,7 @@ serve(struct child *c, struct ask *ask, struct told *t)
 			 * matter. */
 			_exit(0);
 		}
-		if (ask->kind <= ASK_DELETE) {
+		if (ask->kind <= PROC_DELETE) {
 			memset(&a, 0, sizeof(a));
 			do_call(c, ask, &a);
 			move(c->fd, &a, sizeof(a), true);
@@ -274,6 +273,19 @@ open_child(struct child *c, const struct dyn_options *options, struct dyn_error 
 	if (rc != 0)
 		abort();
 	return 0;
+}
+
+static void
+enter_net(const char *net)
+{
+	int fd;
+
+	if (net == NULL)
+		return;
+	fd = open(net, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || setns(fd, CLONE_NEWNET) != 0)
+		abort();
+	close(fd);
 }
 
 static void
@@ -325,17 +337,28 @@ become_child(int fd, pid_t parent)
 void
 proc_start(struct proc *p, const struct dyn_options *o)
 {
+	proc_start_in(p, o, NULL, NULL);
+}
+
+void
+proc_start_in(
+    struct proc *p, const struct dyn_options *o, const char *net, const char *log)
+{
 	pid_t parent = getpid();
 	int ends[2];
 
 	memset(p, 0, sizeof(*p));
-	snprintf(p->log, sizeof(p->log), "%s/log", test_dir());
+	if (log != NULL)
+		snprintf(p->log, sizeof(p->log), "%s", log);
+	else
+		snprintf(p->log, sizeof(p->log), "%s/log", test_dir());
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	fflush(NULL);
 	p->pid = fork();
 	ck_assert_int_ge(p->pid, 0);
 	if (p->pid == 0) {
 		become_child(ends[1], parent);
+		enter_net(net);
 		child_main(ends[1], p->log, o);
 	}
 	close(ends[1]);
@@ -462,10 +485,10 @@ proc_close(struct proc *p, unsigned deadline_ms)
 
 /* ------------------------------------------------------------------- calls */
 
-static int
-call(struct proc *p, enum ask_kind kind, const struct proc_call *c, struct proc_answer *a)
+void
+proc_call_begin(struct proc *p, enum proc_kind kind, const struct proc_call *c)
 {
-	struct ask ask = {.kind = kind, .call = c->call, .size = c->size};
+	struct ask ask = {.kind = (int)kind, .call = c->call, .size = c->size};
 
 	snprintf(ask.key, sizeof(ask.key), "%s", c->key);
 	snprintf(ask.value, sizeof(ask.value), "%s", c->value != NULL ? c->value : "");
@@ -474,26 +497,38 @@ call(struct proc *p, enum ask_kind kind, const struct proc_call *c, struct proc_
 		ask.context_len = c->seen->context_len;
 	}
 	tell(p, &ask);
+}
+
+void
+proc_call_end(struct proc *p, struct proc_answer *a)
+{
 	hear(p, a, sizeof(*a));
+}
+
+static int
+call(struct proc *p, enum proc_kind kind, const struct proc_call *c, struct proc_answer *a)
+{
+	proc_call_begin(p, kind, c);
+	proc_call_end(p, a);
 	return a->rc;
 }
 
 int
 proc_get(struct proc *p, const struct proc_call *c, struct proc_answer *a)
 {
-	return call(p, ASK_GET, c, a);
+	return call(p, PROC_GET, c, a);
 }
 
 int
 proc_put(struct proc *p, const struct proc_call *c, struct proc_answer *a)
 {
-	return call(p, ASK_PUT, c, a);
+	return call(p, PROC_PUT, c, a);
 }
 
 int
 proc_delete(struct proc *p, const struct proc_call *c, struct proc_answer *a)
 {
-	return call(p, ASK_DELETE, c, a);
+	return call(p, PROC_DELETE, c, a);
 }
 
 void

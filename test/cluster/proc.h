@@ -31,6 +31,10 @@ struct proc {
 /* Fork and begin to open; proc_ready waits for the end of it: dyn_open's rc.
  * A process that could not open its node has ended. */
 void proc_start(struct proc *, const struct dyn_options *);
+/* In a network namespace (a file of /run/netns), with a log that may be there
+ * already; NULL: in that of the test, with one of its own. */
+void proc_start_in(struct proc *, const struct dyn_options *, const char *net,
+    const char *log);
 int proc_ready(struct proc *, struct dyn_error *);
 /* Both; it must go well. */
 void proc_open(struct proc *, const struct dyn_options *);
@@ -44,6 +48,9 @@ int proc_close(struct proc *, unsigned deadline_ms);
 void proc_closing(struct proc *, unsigned deadline_ms);
 int proc_closed(struct proc *);
 
+enum { PROC_CONTEXT_MAX = 16384 };
+enum proc_kind { PROC_GET, PROC_PUT, PROC_DELETE };
+
 /* What a call brought. */
 struct proc_answer {
 	int rc;
@@ -52,7 +59,7 @@ struct proc_answer {
 	unsigned ms;       /* how long it took */
 	size_t size;       /* of the first value */
 	char values[4096]; /* sorted, joined by '|' */
-	unsigned char context[2048];
+	unsigned char context[PROC_CONTEXT_MAX];
 	size_t context_len;
 };
 struct proc_call {
@@ -64,6 +71,11 @@ struct proc_call {
 int proc_get(struct proc *, const struct proc_call *, struct proc_answer *);
 int proc_put(struct proc *, const struct proc_call *, struct proc_answer *);
 int proc_delete(struct proc *, const struct proc_call *, struct proc_answer *);
+/* Begin a call without waiting for it: until proc_call_end, which waits, the
+ * process must be asked nothing else.  Its fd is readable when the call has
+ * ended. */
+void proc_call_begin(struct proc *, enum proc_kind, const struct proc_call *);
+void proc_call_end(struct proc *, struct proc_answer *);
 /* In short: must go well. */
 void proc_write(struct proc *, const char *key, const char *value);
 const char *proc_read(struct proc *, const char *key, unsigned flags);
