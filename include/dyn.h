@@ -294,7 +294,9 @@ struct dyn_options {
 	/* 32 hexadecimal digits: the id that a new directory (or a peer in
 	 * memory) takes instead of a random one.  With the id of a member whose
 	 * directory was lost, it is that member again: its share comes back from
-	 * the others, and until it has, "not found" here counts for no read.  A
+	 * the others, and until it has, "not found" here counts for no read
+	 * (give DYN_JOIN_ONLY too: a first seed that meets nobody would found
+	 * another ring).  A
 	 * directory of another node is refused with DYN_EINVAL, so the option may
 	 * stay where it is.  Default NULL: a new node. */
 	const char *id;

@@ -21,6 +21,7 @@
  */
 #include "node.h"
 
+#include "core/collect.h"
 #include "core/repair.h"
 
 #include <openssl/rand.h>
@@ -124,14 +125,27 @@ lost_something(const dyn_node *n, const struct identity *id)
 	return (id->fresh && !id_is_zero(&n->given_id)) || (n->has_dir && n->dir.moved);
 }
 
+/* Which counters its actor may not use again is not on disk (core/collect.h). */
+static int
+forgot_something(const dyn_node *n, bool *forgot)
+{
+	struct dyn_buffer b = { NULL, 0, 0 };
+	int rc = meta_get(n->host.engine, FORGOT_ROW, &b);
+
+	*forgot = rc == 0;
+	dyn_buffer_free(&b);
+	return rc == DYN_ENOTFOUND ? 0 : rc;
+}
+
 int
 identity_load(dyn_node *n, struct identity *id, struct dyn_error *error)
 {
 	unsigned char incarnation[8], actor[8];
-	struct dyn_row rows[4];
+	struct dyn_row rows[5];
 	size_t count = 3;
 	uint64_t old;
 	uint32_t random[2];
+	bool forgot;
 	int rc;
 
 	memset(id, 0, sizeof(*id));
@@ -156,7 +170,12 @@ identity_load(dyn_node *n, struct identity *id, struct dyn_error *error)
 	n->incarnation++;
 	n->host.actor.node = load_be64(n->host.self.bytes);
 	n->host.actor.incarnation = old;
-	if (id->fresh || old == 0 || !n->has_dir || !n->dir.clean)
+	rc = forgot_something(n, &forgot);
+	if (rc != 0)
+		return error_set(error, rc, "cannot read who this node is: %s",
+		    dyn_strerror(rc));
+	n->host.actor_kept = !id->fresh && old != 0 && n->has_dir && n->dir.clean && !forgot;
+	if (!n->host.actor_kept)
 		n->host.actor.incarnation = new_actor(old, random[0]);
 	n->host.standin.node = n->host.actor.node;
 	/* Never that of the owner's copies, which may be an old one of ours. */
@@ -168,6 +187,8 @@ identity_load(dyn_node *n, struct identity *id, struct dyn_error *error)
 	rows[0] = meta_row("id", n->host.self.bytes, sizeof(n->host.self.bytes));
 	rows[1] = meta_row("incarnation", incarnation, sizeof(incarnation));
 	rows[2] = meta_row("actor", actor, sizeof(actor));
+	if (forgot)
+		rows[count++] = meta_row(FORGOT_ROW, NULL, 0);
 	/* Before anybody is told who we are: a crash must not forget it. */
 	if (lost_something(n, id))
 		rows[count++] = meta_row(CATCHING_ROW, CATCHING_ALL, 1);

@@ -149,7 +149,7 @@ begin_local(dyn_node *n, const struct identity *id)
 
 		rc = view_encode(v, &bytes);
 		if (rc == 0)
-			storage_meta(n->host.storage, "view", bytes, false);
+			storage_meta(n->host.storage, "view", bytes, SAVED_FOR_NOBODY);
 	}
 	host_publish(&n->host, v);
 	view_unref(v);

@@ -575,7 +575,7 @@ int
 copies_hand(struct copies *w, unsigned from, unsigned to, uint64_t request,
     enum msg_kind kind, const union msg *msg)
 {
-	struct frame head = sync_head(w->view, request);
+	struct frame head = view_head(w->view, request);
 	struct buf *frame;
 	int rc;
 

@@ -764,8 +764,6 @@ hear_ledger(struct ring *r, struct node *n, const struct buf *ledger)
 static void
 sync_effect(struct ring *r, struct node *n, struct effect *e)
 {
-	struct rows *rows;
-
 	switch (e->kind) {
 	case FX_SEND:
 		send_frame(r, n, e, true);
@@ -774,13 +772,7 @@ sync_effect(struct ring *r, struct node *n, struct effect *e)
 		send_reply(r, n, e, true);
 		break;
 	case FX_ROWS:
-		rows = e->what;
-		if (rows->of == ROWS_DROP)
-			work_drop(n->work, buf_slice(rows->bytes), rows, r->m, &n->out);
-		else if (rows->of == ROWS_FENCE)
-			work_barrier(n->work, rows, r->m, &n->out);
-		else
-			work_rows(n->work, buf_slice(rows->bytes), rows, r->m, &n->out);
+		work_take(n->work, e->what, r->m, &n->out);
 		break;
 	case FX_CATCHING:
 		work_catching(n->work, buf_ref(e->frame));
@@ -791,8 +783,8 @@ sync_effect(struct ring *r, struct node *n, struct effect *e)
 	case FX_META:
 		MUST(n->fake->engine.apply(n->fake, &(struct dyn_row){ DYN_SPACE_META,
 		    dyn_str(e->address), buf_slice(e->frame) }, 1, DYN_DURABLE_DISK) == 0);
-		if (e->rc == 1)
-			sync_saved(n->sync, 0, r->m, &n->out);
+		if (e->rc != SAVED_FOR_NOBODY)
+			sync_saved(n->sync, (enum saved_for)e->rc, 0, r->m, &n->out);
 		break;
 	case FX_HINTS_FULL:
 		work_hints_full(n->work, e->rc != 0);

@@ -543,6 +543,9 @@ say_effect(struct script *s, const struct effect *e)
 	case FX_LIVENESS:
 	case FX_LOST:
 	case FX_RESET:
+	case FX_COLLECT:
+	case FX_STALE:
+	case FX_CLEARED:
 		ck_abort_msg("not an effect of a worker: %d", e->kind);
 	}
 	say(s, "\n");

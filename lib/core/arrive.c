@@ -33,22 +33,10 @@ arrive_view(struct arrivals *a, struct view *v)
 	a->view = v;
 }
 
-struct frame
-sync_head(const struct view *v, uint64_t request)
-{
-	struct frame head = { .request = request };
-
-	if (v != NULL && v->current != NULL) {
-		head.epoch = view_stamp(v);
-		head.table = load_be64(v->current->digest.b);
-	}
-	return head;
-}
-
 static void
 answer(struct arrivals *a, const struct arrival *x, int rc, struct outbox *out)
 {
-	struct frame head = sync_head(a->view, x->request);
+	struct frame head = view_head(a->view, x->request);
 	bool hint = x->kind == MSG_HINT;
 	union msg msg;
 	struct buf *frame;
@@ -65,9 +53,11 @@ answer(struct arrivals *a, const struct arrival *x, int rc, struct outbox *out)
 	e->frame = frame;
 }
 
-/* May it be merged here? */
+/* May it be merged here?  Not what was sent before the last fence for collecting:
+ * see replica.c. */
 static int
-check(const struct arrivals *a, unsigned partition, struct dyn_slice rows)
+check(const struct arrivals *a, const struct frame *f, unsigned partition,
+    struct dyn_slice rows)
 {
 	unsigned partitions;
 	struct dyn_slice last;
@@ -77,7 +67,10 @@ check(const struct arrivals *a, unsigned partition, struct dyn_slice rows)
 	partitions = a->view->settings.partitions;
 	if (partition >= partitions || !rows_check(rows, partition, partitions, &last))
 		return DYN_EPROTO;
-	if (!view_owns(a->view, partition, &a->self))
+	if (view_stamp_is_ahead(a->view, f->epoch))
+		return DYN_EBUSY;
+	if (!view_owns(a->view, partition, &a->self) ||
+	    f->epoch >> 2 < a->view->current->collected)
 		return DYN_EMOVED;
 	return a->count >= ARRIVALS_MAX ? DYN_EBUSY : 0;
 }
@@ -91,7 +84,7 @@ arrive_frame(struct arrivals *a, uint64_t conn, const struct frame *f, const uni
 	struct dyn_slice bytes = hint ? msg->hint.rows : msg->repair.rows;
 	struct arrival now = { .conn = conn, .request = f->request, .kind = f->kind }, *x = NULL;
 	struct rows *rows = NULL;
-	int rc = check(a, partition, bytes);
+	int rc = check(a, f, partition, bytes);
 
 	if (rc == DYN_EPROTO)
 		return rc;

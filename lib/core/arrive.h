@@ -30,7 +30,4 @@ int arrive_frame(struct arrivals *, uint64_t conn, const struct frame *, const u
 /* Takes the rows over (ROWS_ARRIVED). */
 void arrive_stored(struct arrivals *, struct rows *, int rc, struct outbox *);
 
-/* The head of a frame of the sync thread. */
-struct frame sync_head(const struct view *, uint64_t request);
-
 #endif

@@ -308,7 +308,7 @@ set_targets(struct hint *h, struct flight *f, struct moment m)
 static int
 send_rows(struct hint *h, struct flight *f, struct buf *rows, struct outbox *out)
 {
-	struct frame head = sync_head(h->view, f->number);
+	struct frame head = view_head(h->view, f->number);
 	union msg msg = { .hint = { .partition = f->partition, .rows = buf_slice(rows) } };
 	struct buf *frame;
 	int rc = msg_encode(&frame, &head, MSG_HINT, &msg);
@@ -624,4 +624,40 @@ hint_tick(struct hint *h, struct moment m, struct outbox *out)
 		walk(h, CONTAINER_OF(l, struct due, all), m, out);
 	hint_tell_behind(h, m, out);
 	hint_settle(h, m, out);
+}
+
+static int
+keep_row(void *arg, struct dyn_slice id, struct dyn_slice value)
+{
+	(void)id;
+	(void)value;
+	*(bool *)arg = true;
+	return 1;
+}
+
+bool
+hint_keeps(const struct hint *h, unsigned partition)
+{
+	unsigned char first[32], last[HINT_ID_MAX];
+	bool keeps = false;
+
+	if (h->count == 0)
+		return false;
+	if (h->view == NULL)
+		return true;
+	partition_bounds(partition, h->view->settings.partitions, first + 16, last + 16);
+	LIST_EACH(l, &h->all) {
+		const struct due *d = CONTAINER_OF(l, struct due, all);
+
+		memcpy(first, d->owner.bytes, 16);
+		memcpy(last, d->owner.bytes, 16);
+		/* What cannot be read may be there. */
+		if (d->count > 0 &&
+		    h->o.engine->scan(h->o.engine->self, DYN_SPACE_HINT, slice(first, sizeof(first)),
+		        slice(last, sizeof(last)), keep_row, &keeps) != 0)
+			return true;
+		if (keeps)
+			return true;
+	}
+	return false;
 }

@@ -83,6 +83,8 @@ void hint_liveness(struct hint *, const struct dyn_id *, enum dyn_liveness, stru
 void hint_lost(struct hint *, const struct dyn_id *, struct moment, struct outbox *);
 uint64_t hint_wake(const struct hint *);
 void hint_tick(struct hint *, struct moment, struct outbox *);
+/* Is anything kept here for an owner of this partition?  (As committed.) */
+bool hint_keeps(const struct hint *, unsigned partition);
 void hint_figures(const struct hint *, struct hint_figures *);
 
 #endif

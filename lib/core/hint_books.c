@@ -80,7 +80,7 @@ tell(struct hint *h, struct due *d, struct moment m, struct outbox *out)
 	if (wr_finish(&w, &list) != 0)
 		return;
 	d->told = h->next_number++;
-	head = sync_head(h->view, d->told);
+	head = view_head(h->view, d->told);
 	msg.behind.partitions = buf_slice(list);
 	if (msg_encode(&frame, &head, MSG_BEHIND, &msg) == 0) {
 		struct effect *e = outbox_add(out, FX_SEND);
@@ -181,7 +181,7 @@ keeper_find(const struct hint *h, const struct dyn_id *id)
 static void
 ask_for_hints(struct hint *h, struct keeper *k, struct moment m, struct outbox *out)
 {
-	struct frame head = sync_head(h->view, 0);
+	struct frame head = view_head(h->view, 0);
 	union msg msg = { .hints = { 0 } };
 	struct buf *frame;
 	struct effect *e;

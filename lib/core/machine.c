@@ -89,6 +89,18 @@ effect_drop(struct effect *fx)
 	}
 }
 
+struct frame
+view_head(const struct view *v, uint64_t request)
+{
+	struct frame head = { .request = request };
+
+	if (v != NULL && v->current != NULL) {
+		head.epoch = view_stamp(v);
+		head.table = load_be64(v->current->digest.b);
+	}
+	return head;
+}
+
 void
 ping_answer(uint64_t conn, const struct frame *f, const struct msg_ping *ping, struct outbox *out)
 {

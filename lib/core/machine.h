@@ -36,10 +36,14 @@ enum effect_kind {
 	FX_ROWS,   /* rows pulled from a peer, for a worker to merge (core/rows.h) */
 	FX_STORED, /* such rows are durable (what = the rows' token) */
 	FX_SYNCED, /* all of this node's share is here (view->current) */
+	FX_COLLECT, /* a fence is wanted after this table: member_collect (view) */
+	FX_STALE,  /* the copies here are older than what others have forgotten:
+	            * sync_clear; then member_cleared */
+	FX_CLEARED, /* they have been cleared: member_cleared */
 	FX_CHANGED, /* rows were committed (what = struct changes *, core/rows.h) */
 	FX_LEDGER, /* who keeps how much for whom: ours, or (to) a member's */
-	FX_META,   /* save frame as the row `address` of DYN_SPACE_META; rc = 1: and
-	            * tell sync_saved */
+	FX_META,   /* save frame as the row `address` of DYN_SPACE_META; rc = enum
+	            * saved_for, if not 0: and tell sync_saved */
 	FX_HINTS_FULL, /* no room for hints (rc = 1), or again (0): work_hints_full */
 	FX_LIVENESS, /* what this node thinks of `to` now: rc = enum dyn_liveness */
 	FX_CATCHING, /* copies that may lack something: frame = a bit a partition, for
@@ -48,6 +52,8 @@ enum effect_kind {
 	FX_RESET,  /* make the gossip connection to `to` anew */
 	FX_DOUBT   /* a request waits long for `to`: detect_doubt */
 };
+
+enum saved_for { SAVED_FOR_NOBODY, SAVED_FOR_REPAIR, SAVED_FOR_COLLECT };
 
 struct effect {
 	enum effect_kind kind;
@@ -78,6 +84,8 @@ void outbox_log(struct outbox *, enum dyn_log_level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void effect_drop(struct effect *); /* frees frame, view, changes */
 
+/* The head of a frame of who goes by this view (NULL: none yet). */
+struct frame view_head(const struct view *, uint64_t request);
 /* Whoever reads a connection answers a PING on it. */
 void ping_answer(uint64_t conn, const struct frame *, const struct msg_ping *, struct outbox *);
 

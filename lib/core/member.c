@@ -170,6 +170,27 @@ verify(struct member *m, const struct view *v, struct outbox *out)
 		    (unsigned long long)its->epoch, (unsigned long long)mine->epoch);
 }
 
+/* See STALE in member.h. */
+static bool
+is_stale(const struct member *m, const struct view *v)
+{
+	return m->state == MEMBER_IN && v->base != NULL &&
+	    v->base->collected > MAX(m->view->current->epoch, m->cleared);
+}
+
+static void
+hold(struct member *m, struct view *v, struct outbox *out)
+{
+	if (m->held == NULL) {
+		outbox_log(out, DYN_LOG_WARNING,
+		    "the data directory is older than what the ring has forgotten: it is "
+		    "cleared, and filled again by the others");
+		outbox_add(out, FX_STALE);
+	}
+	view_unref(m->held);
+	m->held = v;
+}
+
 int
 member_take(struct member *m, struct view *v, struct moment now, struct outbox *out)
 {
@@ -178,11 +199,29 @@ member_take(struct member *m, struct view *v, struct moment now, struct outbox *
 
 	if (m->view == NULL)
 		return adopt(m, view_ref(v), now, out);
-	rc = view_merge(&merged, m->view, v);
+	rc = view_merge(&merged, m->held != NULL ? m->held : m->view, v);
 	if (rc != 0)
 		return rc;
+	if (is_stale(m, merged)) {
+		hold(m, merged, out);
+		return 0;
+	}
 	verify(m, v, out);
 	return adopt(m, merged, now, out);
+}
+
+void
+member_cleared(struct member *m, struct moment now, struct outbox *out)
+{
+	struct view *v = m->held;
+
+	if (v == NULL || m->state != MEMBER_IN)
+		return;
+	m->held = NULL;
+	m->cleared = v->base->collected;
+	if (member_take(m, v, now, out) != 0)
+		outbox_log(out, DYN_LOG_WARNING, "no memory for a new view");
+	view_unref(v);
 }
 
 /* ------------------------------------------------------------ joining */
@@ -382,6 +421,7 @@ member_free(struct member *m)
 		return;
 	view_unref(m->view);
 	view_unref(m->joining);
+	view_unref(m->held);
 	buf_unref(m->ledger);
 	buf_unref(m->bytes);
 	mem_free(m->seeds_text);
@@ -452,6 +492,17 @@ member_synced(
 	m->self.synced_epoch = t->epoch;
 	m->self.synced = t->digest;
 	m->self.reading = 0;
+	m->self.stamp++;
+	refresh(m, now, out);
+}
+
+void
+member_collect(struct member *m, const struct table *t, struct moment now, struct outbox *out)
+{
+	if (m->state != MEMBER_IN || view_phase(m->view) != VIEW_SETTLED ||
+	    table_compare(t, m->view->current) != 0 || m->self.collect == t->epoch)
+		return;
+	m->self.collect = t->epoch;
 	m->self.stamp++;
 	refresh(m, now, out);
 }

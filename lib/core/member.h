@@ -30,6 +30,12 @@
  * A client asks a random member for its view every 10 seconds, and at once when
  * an answer shows that its own is old (paper 6.4).
  *
+ * STALE.  Others forget what was deleted only after this node has followed to a table
+ * that was made for that (core/collect.h).  So if a view comes in which such a table
+ * is the base, and this node is not there yet, then its directory is an old copy, and
+ * would bring back what was deleted.  It does not follow before its copies have been
+ * cleared (FX_STALE, member_cleared); until then nobody takes what it sends.
+ *
  * The caller sends FX_SEND frames on gossip connections and tells about those
  * that failed; the machine never waits for any of them.  Effects are in order:
  * a view is published before frames that say so are sent (view.c relies on it).
@@ -97,5 +103,10 @@ void member_poke(struct member *, const struct dyn_id *, struct moment, struct o
  * goes by a view with this table.  Nothing happens if the table is not the
  * current one any more. */
 void member_synced(struct member *, const struct table *, struct moment, struct outbox *);
+/* This node wants a fence after this table (core/collect.h), if it is still the
+ * current one and settled. */
+void member_collect(struct member *, const struct table *, struct moment, struct outbox *);
+/* What FX_STALE asked for has been done. */
+void member_cleared(struct member *, struct moment, struct outbox *);
 
 #endif

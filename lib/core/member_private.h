@@ -34,6 +34,8 @@ struct member {
 	unsigned overtaken;       /* times my record came back newer than mine, of
 	                           * late: see overtake */
 	uint64_t overtaken_at, born_at;
+	struct view *held;        /* STALE: to be followed when copies are cleared */
+	uint64_t cleared;         /* they were, for fences up to this epoch */
 	uint64_t foreign_at;      /* another ring was last logged */
 };
 

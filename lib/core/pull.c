@@ -113,9 +113,7 @@ source_id(const struct pull *p, const struct task *t)
 static void
 send_pull(struct pull *p, struct task *t, struct moment m, struct outbox *out)
 {
-	const struct table *table = p->view->current;
-	struct frame head = { .request = p->next_number++, .epoch = view_stamp(p->view),
-		.table = load_be64(table->digest.b) };
+	struct frame head = view_head(p->view, p->next_number++);
 	union msg msg = { .pull = { .partition = t->partition, .bytes_max = PULL_BYTES,
 		.after = buf_slice(t->after) } };
 	struct effect *e;

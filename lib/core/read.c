@@ -74,6 +74,9 @@ repair_here(struct work *w, struct read *rd, struct moment m, struct outbox *out
 {
 	struct stored s;
 
+	/* What was deleted meanwhile may have been forgotten too. */
+	if (rd->r.view->current->epoch < w->view->current->collected)
+		return;
 	if (store_merge(&w->store, place_of_copy(buf_slice(rd->name)), buf_slice(rd->merged),
 	        DYN_DURABLE_DISK, m.wall_ms, &s) != 0)
 		outbox_log(out, DYN_LOG_WARNING, "read repair: own copy cannot be written");
@@ -82,10 +85,11 @@ repair_here(struct work *w, struct read *rd, struct moment m, struct outbox *out
 }
 
 static void
-repair_peer(struct work *w, struct read *rd, const struct ballot *b, struct outbox *out)
+repair_peer(struct read *rd, const struct ballot *b, struct outbox *out)
 {
-	/* Number 0: nobody waits for the answer. */
-	struct frame head = work_head(w, 0);
+	/* Number 0: nobody waits for the answer.  The table: that of the answers, so
+	 * that who has forgotten something since can tell. */
+	struct frame head = view_head(rd->r.view, 0);
 	union msg m = { .put = {
 		.durability = DYN_DURABLE_DISK,
 		.name = buf_slice(rd->name),
@@ -111,7 +115,7 @@ finish(struct work *w, struct read *rd, struct moment m, struct outbox *out)
 		if (id_equal(&b->node, &w->o.self))
 			repair_here(w, rd, m, out);
 		else
-			repair_peer(w, rd, b, out);
+			repair_peer(rd, b, out);
 	}
 	request_end(w, &rd->r);
 }

@@ -116,7 +116,7 @@ void
 repair_send(struct repair *r, const struct dyn_id *to, uint64_t request, enum msg_kind kind,
     const union msg *msg, struct outbox *out)
 {
-	struct frame head = sync_head(r->view, request);
+	struct frame head = view_head(r->view, request);
 	struct effect *e;
 	struct buf *frame;
 

@@ -247,7 +247,7 @@ repair_settle(struct repair *r, struct moment m, struct outbox *out)
 
 			e->address = CATCHING_ROW;
 			e->frame = bits;
-			e->rc = 1;
+			e->rc = SAVED_FOR_REPAIR;
 			r->marks_old = false;
 			r->saves++;
 		}

@@ -56,7 +56,7 @@ static void
 reply(struct repair *r, uint64_t conn, uint64_t request, enum msg_kind kind,
     const union msg *msg, struct outbox *out)
 {
-	struct frame head = sync_head(r->view, request);
+	struct frame head = view_head(r->view, request);
 	struct effect *e;
 	struct buf *frame;
 

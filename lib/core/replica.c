@@ -13,8 +13,13 @@
  * A PUT with an owner's name on it is a hint (paper 4.6): this node keeps it for
  * that owner, unless it is an owner itself.
  *
- * Repairs (request 0) are always taken: merging what somebody wrote can do no
- * harm.
+ * Repairs (request 0) are taken whoever owns what, as merging what somebody wrote
+ * can do no harm; but not of tables before the last fence for collecting
+ * (core/collect.h): what they hold may have been deleted and forgotten since.
+ *
+ * Who is further on than this node's own word allows shows that this node's
+ * directory is an old copy (core/member.c, stale): until it has been cleared, it
+ * takes nothing (DYN_EBUSY).
  */
 #include "core/request.h"
 
@@ -57,6 +62,10 @@ put_check(const struct work *w, const struct frame *f, const struct msg_put *put
 	if (!w->stores || put->object.len == 0 || put->durability < DYN_DURABLE_DISK ||
 	    put->durability > DYN_DURABLE_MEMORY || !name_is_good(w, put->name))
 		return DYN_EPROTO;
+	if (view_stamp_is_ahead(w->view, f->epoch))
+		return DYN_EBUSY;
+	if (f->epoch >> 2 < w->view->current->collected)
+		return DYN_EMOVED;
 	if (f->request == 0)
 		return 0;
 	if (frame_is_older(w, f))
@@ -127,6 +136,8 @@ get_check(const struct work *w, const struct frame *f, const struct msg_get *get
 {
 	if (!w->stores || !name_is_good(w, get->name))
 		return DYN_EPROTO;
+	if (view_stamp_is_ahead(w->view, f->epoch))
+		return DYN_EBUSY;
 	if (reads_by_old(w, f) ||
 	    (get->hints == 0 && !owns(w, get->name) && !frame_is_newer(w, f)))
 		return DYN_EMOVED;

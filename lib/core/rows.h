@@ -23,6 +23,9 @@ enum rows_of {
 	ROWS_DROP,    /* hints of this node to forget: bytes as in work_drop */
 	ROWS_ARRIVED, /* a peer sent them to be merged (core/arrive.h) */
 	ROWS_REPAIR,  /* this node asked for them (core/repair.h) */
+	ROWS_AGREE,   /* rows of this node that are to be on disk (core/collect.h) */
+	ROWS_FORGET,  /* rows of which something can be forgotten: (slice name, digest)* */
+	ROWS_CLEAR,   /* rows of a copy that is out of date: (u8 space, slice id)* */
 	ROWS_FENCE    /* none: they come back when all is committed that was given
 	               * to storage before */
 };
@@ -47,6 +50,7 @@ struct change {
 	enum dyn_space space;
 	struct digest before, after;  /* of the value; all zero = no row */
 	uint32_t bytes_before, bytes_after; /* of the value */
+	bool old;                     /* something of it can be forgotten, now or later */
 };
 
 /* The effect's `what`. */

@@ -64,14 +64,25 @@ hint_split(struct dyn_slice id, struct dyn_id *owner, struct dyn_slice *name)
 	return name_split(*name, NULL, NULL);
 }
 
+static void
+add_mine(struct store *s, struct actor a)
+{
+	if (s->mine_count == STORE_ACTORS)
+		memmove(s->mine, s->mine + 1, --s->mine_count * sizeof(s->mine[0]));
+	s->mine[s->mine_count++] = a;
+}
+
 int
-store_init(struct store *s, struct dyn_engine *engine, struct actor actor, struct actor standin,
-    uint64_t skew_max_ms)
+store_init(struct store *s, struct dyn_engine *engine, struct actor actor, bool kept,
+    struct actor standin, uint64_t skew_max_ms)
 {
 	memset(s, 0, sizeof(*s));
 	s->engine = engine;
 	s->actor = actor;
 	s->standin = standin;
+	if (!kept)
+		add_mine(s, actor);
+	add_mine(s, standin);
 	s->skew_max_ms = skew_max_ms;
 	s->unsynced = true; /* of what an earlier process wrote, nobody knows */
 	return map_init(&s->overlay, 1024);
@@ -313,6 +324,8 @@ change(struct store *s, struct entry *e, struct place at, struct dyn_slice now,
 	row_digest(at.id, buf_slice(object), &e->digest);
 	b->changes->list[e->index].after = e->digest;
 	b->changes->list[e->index].bytes_after = (uint32_t)object->len;
+	b->changes->list[e->index].old = at.space == DYN_SPACE_DATA &&
+	    object_old(buf_slice(object), 0) != OBJECT_FRESH;
 	*number = b->number;
 	return 0;
 }
@@ -451,10 +464,12 @@ put_event(struct store *s, struct place at, struct dyn_slice now, struct mint *m
 	int rc;
 
 	m->actor = standin ? s->standin : s->actor;
+	m->floor = standin ? 0 : s->floor;
 	rc = object_put(now, m, minted, dot);
 	if (rc == DYN_ECORRUPT) {
 		store_renew(s);
 		m->actor = standin ? s->standin : s->actor;
+		m->floor = 0;
 		rc = object_put(now, m, minted, dot);
 	}
 	s->standin_used = s->standin_used || standin;
@@ -528,9 +543,68 @@ store_drop(struct store *s, struct place at, const struct digest *digest, uint64
 	if (s->standin_used) {
 		/* It may have held what the stand-in's actor did. */
 		s->standin.incarnation++;
+		add_mine(s, s->standin);
 		s->standin_used = false;
 	}
 	return 0;
+}
+
+int
+store_forget(struct store *s, struct dyn_slice name, const struct digest *digest,
+    uint64_t wall_ms, uint64_t *number)
+{
+	struct place at = place_of_copy(name);
+	struct buf *left;
+	uint64_t counter;
+	struct digest is;
+	struct dyn_slice now;
+	struct entry *e;
+	int rc;
+
+	*number = 0;
+	rc = look(s, at, &e, &now);
+	if (rc != 0 || now.len == 0)
+		return rc;
+	row_digest(at.id, now, &is);
+	if (digest_compare(&is, digest) != 0)
+		return 0;
+	rc = object_forget(now, wall_ms, s->actor, &left, &counter);
+	if (rc == DYN_EINVAL)
+		return 0; /* by our clock it has not expired */
+	if (rc == 0) {
+		rc = change(s, e, at, now, left, number);
+		buf_unref(left);
+	}
+	if (rc != 0)
+		return rc;
+	/* No counter of ours is used again. */
+	s->floor = MAX(s->floor, counter);
+	s->forgotten++;
+	require(s, DYN_DURABLE_OS);
+	return 0;
+}
+
+int
+store_clear(struct store *s, struct place at, uint64_t *number)
+{
+	struct dyn_slice now;
+	struct entry *e;
+	struct buf *left;
+	int rc;
+
+	*number = 0;
+	rc = look(s, at, &e, &now);
+	if (rc != 0 || now.len == 0)
+		return rc;
+	rc = object_only(now, s->mine, s->mine_count, &left);
+	if (rc != 0)
+		return rc;
+	if (!slice_equal(buf_slice(left), now))
+		rc = change(s, e, at, now, left, number);
+	buf_unref(left);
+	if (rc == 0)
+		require(s, DYN_DURABLE_DISK);
+	return rc;
 }
 
 struct batch *
@@ -595,6 +669,8 @@ store_renew(struct store *s)
 {
 	s->actor.incarnation++;
 	s->standin.incarnation++;
+	add_mine(s, s->actor);
+	add_mine(s, s->standin);
 	s->standin_used = false;
 }
 
@@ -609,5 +685,7 @@ store_renew_apart(struct store *s, uint32_t random)
 {
 	s->actor.incarnation = apart(s->actor.incarnation, random);
 	s->standin.incarnation = apart(s->standin.incarnation, ~random);
+	add_mine(s, s->actor);
+	add_mine(s, s->standin);
 	s->standin_used = false;
 }

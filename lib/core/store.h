@@ -78,9 +78,13 @@ struct place place_of_hint(const struct dyn_id *owner, struct dyn_slice name,
 /* Take the id of a hint apart; false if it is none. */
 bool hint_split(struct dyn_slice id, struct dyn_id *owner, struct dyn_slice *name);
 
+#define STORE_ACTORS 16
+
 struct store {
 	struct dyn_engine *engine;
 	struct actor actor, standin;
+	struct actor mine[STORE_ACTORS]; /* the last that only this process has used */
+	size_t mine_count;
 	bool standin_used;  /* it has minted since it was renewed */
 	struct hlc hlc;
 	uint64_t skew_max_ms;
@@ -96,10 +100,13 @@ struct store {
 	bool exposed;       /* of what the last failure lost, somebody was given some */
 	struct dyn_buffer scratch;
 	uint64_t skewed;    /* equal dots with unequal bytes: an alarm */
+	uint64_t floor;     /* largest counter of the actor that was forgotten */
+	uint64_t forgotten; /* rows of which something was, see store_forget */
 };
 
-int store_init(struct store *, struct dyn_engine *, struct actor, struct actor standin,
-    uint64_t skew_max_ms) DYN_CHECK;
+/* kept: the actor is one of an earlier process. */
+int store_init(struct store *, struct dyn_engine *, struct actor, bool kept,
+    struct actor standin, uint64_t skew_max_ms) DYN_CHECK;
 void store_fini(struct store *);
 
 /* The newest object of a row; *out NULL if there is none. */
@@ -128,6 +135,13 @@ int store_mint(struct store *, struct place, struct dyn_slice known, const struc
 /* Remove a row if its newest object still has this digest; number 0: it has
  * not, and stays. */
 int store_drop(struct store *, struct place, const struct digest *, uint64_t *number) DYN_CHECK;
+/* Forget what all owners may forget of a row (object_forget), if its newest object
+ * still has this digest; number 0: it has not, and stays. */
+int store_forget(struct store *, struct dyn_slice name, const struct digest *, uint64_t wall_ms,
+    uint64_t *number) DYN_CHECK;
+/* Of a row drop the versions that this process has not minted (object_only; of late:
+ * STORE_ACTORS). */
+int store_clear(struct store *, struct place, uint64_t *number) DYN_CHECK;
 /* The open batch, now the caller's, or NULL if it is empty. */
 struct batch *store_take(struct store *);
 /* A batch was applied (0) or not (error); frees it.  After an error the batches

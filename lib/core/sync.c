@@ -8,6 +8,7 @@ struct sync {
 	struct arrivals arrivals;
 	struct trees *trees;
 	struct repair *repair;
+	struct collect *collect;
 	struct admit admit;
 };
 
@@ -19,7 +20,9 @@ sync_new(struct sync **out, const struct sync_options *options, struct moment m)
 	struct hint_options ho = { .self = options->self, .engine = options->engine,
 		.bytes_max = options->hint_bytes_max, .age_max_ms = options->hint_age_max_ms };
 	struct trees_options to = { .self = options->self, .engine = options->engine,
-		.walk = options->walk };
+		.walk = options->walk, .row = collect_row };
+	struct collect_options co = { .self = options->self, .engine = options->engine,
+		.period = options->collect_period };
 	struct repair_options ro = { .self = options->self, .engine = options->engine,
 		.lost = options->lost, .period = options->repair_period };
 	struct sync *s = mem_zalloc(sizeof(*s));
@@ -34,6 +37,11 @@ sync_new(struct sync **out, const struct sync_options *options, struct moment m)
 	rc = pull_new(&s->pull, &po);
 	if (rc == 0)
 		rc = hint_new(&s->hint, &ho, m);
+	co.hint = s->hint;
+	co.admit = &s->admit;
+	if (rc == 0)
+		rc = collect_new(&s->collect, &co, m);
+	to.row_arg = s->collect;
 	if (rc == 0)
 		rc = trees_new(&s->trees, &to);
 	ro.trees = s->trees;
@@ -58,6 +66,7 @@ sync_free(struct sync *s)
 	arrive_fini(&s->arrivals);
 	repair_free(s->repair);
 	trees_free(s->trees);
+	collect_free(s->collect);
 	mem_free(s);
 }
 
@@ -69,14 +78,14 @@ sync_view(struct sync *s, struct view *v, struct moment m, struct outbox *out)
 	arrive_view(&s->arrivals, v);
 	trees_view(s->trees, v, m);
 	repair_view(s->repair, v, m, out);
+	collect_view(s->collect, v, m, out);
 }
 
 void
 sync_fenced(struct sync *s, struct view *v, struct moment m, struct outbox *out)
 {
-	(void)m;
-	(void)out;
 	pull_fenced(s->pull, v);
+	collect_fenced(s->collect, v, m, out);
 }
 
 int
@@ -113,7 +122,12 @@ sync_frame(struct sync *s, const struct dyn_id *from, uint64_t conn, const struc
 	case MSG_LEAVES_ACK:
 	case MSG_REPAIR_ACK:
 	case MSG_BEHIND:
+		if (f->kind == MSG_REPAIR_ACK && collect_is_number(f->request))
+			return collect_frame(s->collect, from, conn, f, &msg, m, out);
 		return repair_frame(s->repair, from, conn, f, &msg, m, out);
+	case MSG_COLLECT:
+	case MSG_COLLECT_ACK:
+		return collect_frame(s->collect, from, conn, f, &msg, m, out);
 	default:
 		return 0;
 	}
@@ -136,6 +150,11 @@ sync_stored(struct sync *s, struct rows *rows, int rc, struct moment m, struct o
 	case ROWS_REPAIR:
 		repair_stored(s->repair, rows, rc, m, out);
 		break;
+	case ROWS_AGREE:
+	case ROWS_FORGET:
+	case ROWS_CLEAR:
+		collect_stored(s->collect, rows, rc, m, out);
+		break;
 	case ROWS_FENCE:
 		trees_stored(s->trees, rows, rc, m, out);
 		break;
@@ -143,9 +162,18 @@ sync_stored(struct sync *s, struct rows *rows, int rc, struct moment m, struct o
 }
 
 void
-sync_saved(struct sync *s, int rc, struct moment m, struct outbox *out)
+sync_saved(struct sync *s, enum saved_for whom, int rc, struct moment m, struct outbox *out)
 {
-	repair_saved(s->repair, rc, m, out);
+	if (whom == SAVED_FOR_COLLECT)
+		collect_saved(s->collect, rc, out);
+	else
+		repair_saved(s->repair, rc, m, out);
+}
+
+void
+sync_clear(struct sync *s, struct moment m, struct outbox *out)
+{
+	collect_clear(s->collect, m, out);
 }
 
 void
@@ -153,6 +181,7 @@ sync_changed(struct sync *s, struct changes *c, struct moment m, struct outbox *
 {
 	hint_changed(s->hint, c, m, out);
 	trees_changed(s->trees, c);
+	collect_changed(s->collect, c);
 	changes_free(c);
 }
 
@@ -177,6 +206,7 @@ sync_lost(struct sync *s, const struct dyn_id *id, struct moment m, struct outbo
 	pull_lost(s->pull, id, m, out);
 	hint_lost(s->hint, id, m, out);
 	repair_lost(s->repair, id, m, out);
+	collect_lost(s->collect, id, m, out);
 }
 
 void
@@ -197,6 +227,7 @@ sync_wake(const struct sync *s)
 	uint64_t at = MIN(pull_wake(s->pull), hint_wake(s->hint));
 
 	at = MIN(at, trees_wake(s->trees, &s->admit));
+	at = MIN(at, collect_wake(s->collect));
 	return MIN(at, repair_wake(s->repair));
 }
 
@@ -211,6 +242,8 @@ sync_tick(struct sync *s, struct moment m, struct outbox *out)
 		trees_tick(s->trees, &s->admit, m, out);
 	if (repair_wake(s->repair) <= m.now)
 		repair_tick(s->repair, m, out);
+	if (collect_wake(s->collect) <= m.now)
+		collect_tick(s->collect, m, out);
 }
 
 unsigned
@@ -230,6 +263,7 @@ sync_copies(const struct sync *s, struct moment m, struct copies_figures *f)
 {
 	trees_figures(s->trees, &f->trees);
 	repair_figures(s->repair, m, &f->repair);
+	collect_figures(s->collect, &f->collect);
 	f->rate = s->admit.rate;
 }
 

@@ -11,11 +11,13 @@
  *	arrive.c  what others bring is merged and acknowledged
  *	trees.c   a hash tree for each partition (paper 4.7)
  *	repair.c  trees are compared, what differs is exchanged (paper 4.7)
+ *	collect.c what was deleted is forgotten, clocks stay small
  *	admit.c   how much of this the foreground bears (paper 6.5)
  */
 #ifndef DYN_SYNC_H
 #define DYN_SYNC_H
 
+#include "core/collect.h"
 #include "core/hint.h"
 #include "core/pull.h"
 #include "core/repair.h"
@@ -29,12 +31,14 @@ struct sync_options {
 	uint64_t seed;
 	uint64_t hint_bytes_max, hint_age_max_ms;
 	bool lost;                 /* the copies may lack what they once had */
-	uint64_t walk, repair_period; /* ns; 0 = the defaults of trees.h, repair.h */
+	/* ns; 0 = the defaults of trees.h, repair.h, collect.h */
+	uint64_t walk, repair_period, collect_period;
 };
 
 struct copies_figures {
 	struct trees_figures trees;
 	struct repair_figures repair;
+	struct collect_figures collect;
 	uint64_t rate; /* bytes a second that background work may do */
 };
 
@@ -52,8 +56,10 @@ int sync_frame(struct sync *, const struct dyn_id *from, uint64_t conn, const st
     struct moment, struct outbox *) DYN_CHECK;
 /* Rows that went out by FX_ROWS are durable, or not (rc).  Takes them over. */
 void sync_stored(struct sync *, struct rows *, int rc, struct moment, struct outbox *);
-/* An FX_META with rc = 1 is on disk, or is not (rc). */
-void sync_saved(struct sync *, int rc, struct moment, struct outbox *);
+/* An FX_META for somebody is on disk, or is not (rc). */
+void sync_saved(struct sync *, enum saved_for, int rc, struct moment, struct outbox *);
+/* FX_STALE: empties the copies, then FX_CLEARED. */
+void sync_clear(struct sync *, struct moment, struct outbox *);
 /* A worker committed changes.  Takes them over. */
 void sync_changed(struct sync *, struct changes *, struct moment, struct outbox *);
 /* What a member said it keeps for others (FX_LEDGER of core/member.h). */

@@ -134,6 +134,7 @@ build_fails(struct trees *t, struct moment m)
 }
 
 struct piece {
+	struct trees *t;
 	struct build *b;
 	struct dyn_slice last;
 	size_t bytes;
@@ -159,6 +160,8 @@ piece_row(void *arg, struct dyn_slice name, struct dyn_slice value)
 		p->failed = true;
 		return 1;
 	}
+	if (p->t->o.row != NULL)
+		p->t->o.row(p->t->o.row_arg, name, value);
 	buf_unref(p->to);
 	p->to = to;
 	p->bytes += name.len + value.len;
@@ -169,7 +172,7 @@ static void
 scan_piece(struct trees *t, struct admit *a, struct moment m, struct outbox *out)
 {
 	unsigned char first[16], last[KEY_NAME_MAX];
-	struct piece p = { .b = &t->b };
+	struct piece p = { .t = t, .b = &t->b };
 	struct build *b = &t->b;
 	struct dyn_slice from = buf_slice(b->from);
 	struct rows *fence;

@@ -36,6 +36,9 @@ struct trees_options {
 	struct dyn_id self;
 	struct dyn_engine *engine; /* borrowed: scanned only */
 	uint64_t walk;             /* ns for a walk over all; 0 = TREES_WALK */
+	/* Called with each row that is scanned; or NULL. */
+	void (*row)(void *arg, struct dyn_slice name, struct dyn_slice value);
+	void *row_arg;
 };
 
 struct trees_figures {

@@ -33,8 +33,8 @@ work_new(struct work **out, const struct work_options *options)
 	    timers_init(&w->timers) != 0)
 		goto fail;
 	if (!options->client) {
-		rc = store_init(&w->store, options->engine, options->actor, options->standin,
-		    options->skew_max_ms);
+		rc = store_init(&w->store, options->engine, options->actor, options->actor_kept,
+		    options->standin, options->skew_max_ms);
 		if (rc != 0)
 			goto fail;
 		w->stores = true;
@@ -74,13 +74,7 @@ work_free(struct work *w)
 struct frame
 work_head(const struct work *w, uint64_t request)
 {
-	struct frame head = { .request = request };
-
-	if (w->view != NULL && w->view->current != NULL) {
-		head.epoch = view_stamp(w->view);
-		head.table = load_be64(w->view->current->digest.b);
-	}
-	return head;
+	return view_head(w->view, request);
 }
 
 void
@@ -626,8 +620,8 @@ rows_done(struct work *w, const struct waiter *waiter, int rc, struct moment m,
 	wake(w, waiter, rc, m, out);
 }
 
-void
-work_rows(struct work *w, struct dyn_slice rows, void *token, struct moment m,
+static void
+merge_rows(struct work *w, struct dyn_slice rows, void *token, struct moment m,
     struct outbox *out)
 {
 	struct waiter waiter = { .kind = WAIT_ROWS, .token = token };
@@ -653,8 +647,8 @@ work_rows(struct work *w, struct dyn_slice rows, void *token, struct moment m,
 	rows_done(w, &waiter, rc, m, out);
 }
 
-void
-work_barrier(struct work *w, void *token, struct moment m, struct outbox *out)
+static void
+barrier(struct work *w, void *token, struct moment m, struct outbox *out)
 {
 	struct waiter waiter = { .kind = WAIT_ROWS, .token = token,
 		.number = w->store.given + (w->store.open != NULL) };
@@ -662,8 +656,8 @@ work_barrier(struct work *w, void *token, struct moment m, struct outbox *out)
 	rows_done(w, &waiter, 0, m, out);
 }
 
-void
-work_drop(struct work *w, struct dyn_slice hints, void *token, struct moment m,
+static void
+drop_hints(struct work *w, struct dyn_slice hints, void *token, struct moment m,
     struct outbox *out)
 {
 	struct waiter waiter = { .kind = WAIT_ROWS, .token = token };
@@ -681,6 +675,75 @@ work_drop(struct work *w, struct dyn_slice hints, void *token, struct moment m,
 		waiter.number = MAX(waiter.number, number);
 	}
 	rows_done(w, &waiter, rc, m, out);
+}
+
+static void
+forget_rows(struct work *w, struct dyn_slice rows, void *token, struct moment m,
+    struct outbox *out)
+{
+	struct waiter waiter = { .kind = WAIT_ROWS, .token = token };
+	struct rd r = rd_from(rows);
+	int rc = 0;
+
+	while (rd_left(&r) > 0 && rc == 0) {
+		struct dyn_slice name = rd_slice(&r, KEY_NAME_MAX);
+		struct digest digest;
+		uint64_t number;
+
+		rd_copy(&r, digest.b, sizeof(digest.b));
+		DYN_ASSERT(!r.bad); /* the sync thread has looked */
+		rc = store_forget(&w->store, name, &digest, m.wall_ms, &number);
+		waiter.number = MAX(waiter.number, number);
+	}
+	rows_done(w, &waiter, rc, m, out);
+}
+
+static void
+clear_rows(struct work *w, struct dyn_slice rows, void *token, struct moment m,
+    struct outbox *out)
+{
+	struct waiter waiter = { .kind = WAIT_ROWS, .token = token };
+	struct rd r = rd_from(rows);
+	int rc = 0;
+
+	while (rd_left(&r) > 0 && rc == 0) {
+		struct place at = { .space = (enum dyn_space)rd_u8(&r) };
+		uint64_t number;
+
+		at.id = rd_slice(&r, HINT_ID_MAX);
+		DYN_ASSERT(!r.bad);
+		rc = store_clear(&w->store, at, &number);
+		waiter.number = MAX(waiter.number, number);
+	}
+	rows_done(w, &waiter, rc, m, out);
+}
+
+void
+work_take(struct work *w, struct rows *rows, struct moment m, struct outbox *out)
+{
+	struct dyn_slice bytes = buf_slice(rows->bytes);
+
+	switch (rows->of) {
+	case ROWS_DROP:
+		drop_hints(w, bytes, rows, m, out);
+		break;
+	case ROWS_FORGET:
+		forget_rows(w, bytes, rows, m, out);
+		break;
+	case ROWS_CLEAR:
+		clear_rows(w, bytes, rows, m, out);
+		break;
+	case ROWS_FENCE:
+		barrier(w, rows, m, out);
+		break;
+	case ROWS_PULL:
+	case ROWS_HINT:
+	case ROWS_ARRIVED:
+	case ROWS_REPAIR:
+	case ROWS_AGREE:
+		merge_rows(w, bytes, rows, m, out);
+		break;
+	}
 }
 
 void
@@ -818,6 +881,12 @@ uint64_t
 work_skewed(const struct work *w)
 {
 	return w->stores ? w->store.skewed : 0;
+}
+
+uint64_t
+work_forgotten(const struct work *w)
+{
+	return w->stores ? w->store.forgotten : 0;
 }
 
 uint64_t

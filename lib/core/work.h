@@ -69,6 +69,7 @@ struct work_options {
 	bool client;              /* stores nothing */
 	struct dyn_engine *engine; /* borrowed; NULL for a client */
 	struct actor actor, standin; /* see core/store.h */
+	bool actor_kept;          /* the actor is one of an earlier process */
 	unsigned index, workers;  /* this worker, of so many */
 	unsigned siblings_max;
 	uint64_t skew_max_ms;
@@ -121,16 +122,16 @@ void work_turn(struct work *, struct outbox *);
  * here.  FX_FENCED with the token once all that was accepted before is
  * committed: then a scan of the engine misses no acknowledged write. */
 void work_fence(struct work *, struct view *, void *token, struct moment, struct outbox *);
-/* Merge rows (encoded as in PULL_ACK) into the copies; FX_STORED with rc and
- * token when durable. */
-void work_rows(struct work *, struct dyn_slice rows, void *token, struct moment,
-    struct outbox *);
-/* FX_STORED with the token when all that was accepted before is committed. */
-void work_barrier(struct work *, void *token, struct moment, struct outbox *);
-/* Forget hints that were delivered: (slice id, 16 bytes of the row's digest)*;
- * what has changed since stays.  FX_STORED likewise. */
-void work_drop(struct work *, struct dyn_slice hints, void *token, struct moment,
-    struct outbox *);
+/* What the sync thread wants done with rows (core/rows.h): FX_STORED with rc, and
+ * them, when that is durable.  By `of`:
+ *	DROP     hints that were delivered: (slice id, 16 bytes of the row's digest)*;
+ *	         what has changed since stays
+ *	FORGET   (slice name, digest)*: what can be forgotten of rows that are still
+ *	         as they were (object_forget)
+ *	CLEAR    (u8 space, slice id)*: keep what was minted here since the start
+ *	FENCE    nothing; all that was accepted before is committed then
+ *	others   rows as in PULL_ACK, to be merged into the copies */
+void work_take(struct work *, struct rows *, struct moment, struct outbox *);
 /* There is no room for more hints (they are refused with DYN_EFULL), or there is
  * again. */
 void work_hints_full(struct work *, bool full);
@@ -149,6 +150,8 @@ size_t work_requests(const struct work *); /* in progress */
 uint64_t work_unwritten(const struct work *);
 bool work_committing(const struct work *); /* a batch is open or out */
 uint64_t work_incarnation(const struct work *); /* of the actor now */
-uint64_t work_skewed(const struct work *); /* equal dots, unequal bytes: an alarm */
+uint64_t work_skewed(const struct work *);
+/* Rows of which something was forgotten (core/collect.h). */
+uint64_t work_forgotten(const struct work *); /* equal dots, unequal bytes: an alarm */
 
 #endif

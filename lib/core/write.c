@@ -33,6 +33,7 @@ struct write {
 	struct buf *object; /* what is sent */
 	struct dot dot;
 	uint64_t time;      /* of the version */
+	uint64_t epoch;     /* of the table when the object was read from the copy */
 	uint8_t n, round;   /* round: views it went by so far */
 	bool elsewhere;     /* a node that is no owner any more may have it */
 	enum dyn_durability durability;
@@ -121,6 +122,33 @@ check(struct work *w, struct write *wr, struct moment m, struct outbox *out)
 		answer_op(w, wr, failure(wr), m, out);
 }
 
+/* Copies have forgotten what was deleted (core/collect.h) since the object was read:
+ * then it may hold what they would take for new.  This node's copy is not behind
+ * theirs, and has the version, if its commit has not failed; what a stand-in has kept
+ * may be behind. */
+static int
+refresh(struct work *w, struct write *wr)
+{
+	const struct ballot *mine = quorum_find(&wr->q, &w->o.self);
+	struct buf *now;
+	int rc;
+
+	if (wr->epoch >= w->view->current->collected)
+		return 0;
+	if (mine == NULL || mine->standin ||
+	    (mine->vote != VOTE_YES && mine->vote != VOTE_WAITING))
+		return DYN_EUNKNOWN;
+	rc = store_get(&w->store, place_of_copy(buf_slice(wr->r.op->name)), &now);
+	if (rc == 0 && now == NULL)
+		rc = DYN_EUNKNOWN; /* written over, deleted, forgotten */
+	if (rc != 0)
+		return rc;
+	buf_unref(wr->object);
+	wr->object = now;
+	wr->epoch = w->view->current->epoch;
+	return 0;
+}
+
 /* The frame for an owner, or for who stands in for one. */
 static int
 encode(struct work *w, const struct write *wr, const struct ballot *b, struct buf **frame)
@@ -143,7 +171,7 @@ static int
 send_all(struct work *w, struct write *wr, struct outbox *out)
 {
 	struct buf *same = NULL;
-	int rc = 0;
+	int rc = refresh(w, wr);
 
 	for (unsigned i = 0; i < wr->q.count && rc == 0; i++) {
 		struct ballot *b = &wr->q.ballot[i];
@@ -176,7 +204,7 @@ static void
 replace(struct work *w, struct write *wr, const struct ballot *failed, struct outbox *out)
 {
 	if (standin_add(w, &wr->r, &wr->q, failed) != NULL)
-		(void)send_all(w, wr, out); /* without memory: one place less */
+		(void)send_all(w, wr, out); /* it failed: one place less */
 }
 
 /* When the version expires, 0 = never.  The largest there is means never too. */
@@ -241,6 +269,7 @@ mint(struct work *w, struct write *wr, const struct op *op, struct moment m, uin
 	if (rc != 0)
 		return rc;
 	wr->object = s.object;
+	wr->epoch = w->view->current->epoch;
 	wr->dot = s.dot;
 	*number = op->durability == DYN_DURABLE_MEMORY ? 0 : s.number;
 	return 0;

@@ -220,7 +220,7 @@ save_view(struct gossip *g, struct view *v)
 	struct buf *bytes;
 
 	if (g->host->storage != NULL && view_encode(v, &bytes) == 0)
-		storage_meta(g->host->storage, "view", bytes, false);
+		storage_meta(g->host->storage, "view", bytes, SAVED_FOR_NOBODY);
 }
 
 static void
@@ -230,7 +230,7 @@ lost(struct gossip *g)
 	struct buf *all = buf_copy(CATCHING_ALL, 1);
 
 	if (all != NULL)
-		storage_meta(h->storage, CATCHING_ROW, all, false);
+		storage_meta(h->storage, CATCHING_ROW, all, SAVED_FOR_NOBODY);
 	for (unsigned i = 0; i < h->workers_count; i++)
 		worker_lost(h->workers[i]);
 	if (h->syncer != NULL)
@@ -294,6 +294,10 @@ carry_out(struct gossip *g, struct effect *e)
 	case FX_LOST:
 		/* Durable before the view that shows others who I am now. */
 		lost(g);
+		break;
+	case FX_STALE:
+		lost(g);
+		syncer_clear(g->host->syncer);
 		break;
 	case FX_RESET:
 		links_reset(&g->links, &e->to);
@@ -453,6 +457,53 @@ gossip_synced(struct gossip *g, struct view *v)
 	p->letter.run = synced_came;
 	p->gossip = g;
 	p->view = view_ref(v);
+	loop_post(&g->loop, &p->letter);
+}
+
+static void
+collect_came(struct letter *l)
+{
+	struct gossip_letter *p = CONTAINER_OF(l, struct gossip_letter, letter);
+	struct gossip *g = p->gossip;
+
+	if (!g->closing)
+		member_collect(g->member, p->view->current, host_moment(&g->loop), &g->out);
+	view_unref(p->view);
+	mem_free(p);
+}
+
+void
+gossip_collect(struct gossip *g, struct view *v)
+{
+	struct gossip_letter *p = mem_zalloc(sizeof(*p));
+
+	if (p == NULL)
+		return; /* in another round */
+	p->letter.run = collect_came;
+	p->gossip = g;
+	p->view = view_ref(v);
+	loop_post(&g->loop, &p->letter);
+}
+
+static void
+cleared_came(struct letter *l)
+{
+	struct gossip_letter *p = CONTAINER_OF(l, struct gossip_letter, letter);
+	struct gossip *g = p->gossip;
+
+	if (!g->closing)
+		member_cleared(g->member, host_moment(&g->loop), &g->out);
+	mem_free(p);
+}
+
+void
+gossip_cleared(struct gossip *g)
+{
+	struct gossip_letter *p = mem_zalloc(sizeof(*p));
+
+	DYN_ASSERT(p != NULL); /* the node would never follow its ring again */
+	p->letter.run = cleared_came;
+	p->gossip = g;
 	loop_post(&g->loop, &p->letter);
 }
 

@@ -27,6 +27,8 @@ void gossip_poke(struct gossip *, const struct dyn_id *);
 /* A request waits for this member. */
 void gossip_doubt(struct gossip *, const struct dyn_id *);
 void gossip_synced(struct gossip *, struct view *);
+void gossip_collect(struct gossip *, struct view *);
+void gossip_cleared(struct gossip *);
 /* What this node keeps for whom; takes the buf over. */
 void gossip_ledger(struct gossip *, struct buf *);
 

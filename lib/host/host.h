@@ -30,6 +30,7 @@ struct host {
 	void *log_arg;
 	struct dyn_engine *engine;       /* NULL for a client */
 	struct actor actor, standin;
+	bool actor_kept; /* the actor is that of an earlier process */
 	uint64_t hint_bytes_max, hint_age_max_ms;
 	unsigned workers_count, siblings_max, w;
 	uint64_t skew_max_ms, memory_max;

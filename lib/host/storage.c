@@ -16,7 +16,7 @@ struct commit {
 	struct batch *batch;
 	char name[32];
 	struct buf *value;
-	bool tell_sync;
+	enum saved_for saved_for; /* META: the sync thread is told */
 };
 
 struct storage {
@@ -121,17 +121,17 @@ storage_commit(struct storage *s, struct worker *w, unsigned index, struct batch
 }
 
 void
-storage_meta(struct storage *s, const char *name, struct buf *value, bool tell_sync)
+storage_meta(struct storage *s, const char *name, struct buf *value, enum saved_for whom)
 {
 	struct commit *c = mem_zalloc(sizeof(*c));
 
 	if (c == NULL) {
 		buf_unref(value);
-		if (tell_sync)
-			syncer_saved(s->host->syncer, DYN_ENOMEM);
+		if (whom != SAVED_FOR_NOBODY)
+			syncer_saved(s->host->syncer, whom, DYN_ENOMEM);
 		return;
 	}
-	c->tell_sync = tell_sync;
+	c->saved_for = whom;
 	DYN_ASSERT(strlen(name) < sizeof(c->name));
 	memcpy(c->name, name, strlen(name) + 1);
 	c->letter.run = commit_came;
@@ -192,8 +192,8 @@ answer(struct storage *s, struct commit *c, int rc)
 		if (rc != 0)
 			host_log(s->host, DYN_LOG_ERROR, "cannot save %s: %s", c->name,
 			    dyn_strerror(rc));
-		if (c->tell_sync)
-			syncer_saved(s->host->syncer, rc);
+		if (c->saved_for != SAVED_FOR_NOBODY)
+			syncer_saved(s->host->syncer, c->saved_for, rc);
 		buf_unref(c->value);
 		mem_free(c);
 		return;

@@ -19,7 +19,7 @@ struct loop *storage_loop(struct storage *);
 /* Any thread.  The answer goes to worker_committed. */
 void storage_commit(struct storage *, struct worker *, unsigned index, struct batch *);
 /* Write a row of DYN_SPACE_META; a failure is logged.  Takes the buf over. */
-void storage_meta(struct storage *, const char *name, struct buf *value, bool tell_sync);
+void storage_meta(struct storage *, const char *name, struct buf *value, enum saved_for);
 void storage_figures(struct storage *, uint64_t *commits, uint64_t *rows, struct histogram *us);
 
 #endif

@@ -178,6 +178,12 @@ carry_out(struct syncer *s, struct effect *e)
 	case FX_SYNCED:
 		gossip_synced(s->host->gossip, e->view);
 		break;
+	case FX_COLLECT:
+		gossip_collect(s->host->gossip, e->view);
+		break;
+	case FX_CLEARED:
+		gossip_cleared(s->host->gossip);
+		break;
 	case FX_POKE:
 		gossip_poke(s->host->gossip, &e->to);
 		break;
@@ -186,7 +192,7 @@ carry_out(struct syncer *s, struct effect *e)
 		e->frame = NULL;
 		break;
 	case FX_META:
-		storage_meta(s->host->storage, e->address, e->frame, e->rc == 1);
+		storage_meta(s->host->storage, e->address, e->frame, (enum saved_for)e->rc);
 		e->frame = NULL;
 		break;
 	case FX_HINTS_FULL:
@@ -278,6 +284,7 @@ struct sync_letter {
 	struct buf *ledger;
 	unsigned worker;
 	int rc;
+	enum saved_for saved_for;
 	enum dyn_liveness liveness;
 };
 
@@ -386,17 +393,18 @@ saved_came(struct letter *l)
 	struct sync_letter *c = CONTAINER_OF(l, struct sync_letter, letter);
 	struct syncer *s = c->syncer;
 
-	sync_saved(s->sync, c->rc, host_moment(&s->loop), &s->out);
+	sync_saved(s->sync, c->saved_for, c->rc, host_moment(&s->loop), &s->out);
 	mem_free(c);
 }
 
 void
-syncer_saved(struct syncer *s, int rc)
+syncer_saved(struct syncer *s, enum saved_for whom, int rc)
 {
 	struct sync_letter *l = sync_letter(s, saved_came);
 
 	/* It would wait for good, and with it those that wait for its answer. */
 	DYN_ASSERT(l != NULL);
+	l->saved_for = whom;
 	l->rc = rc;
 	loop_post(&s->loop, &l->letter);
 }
@@ -488,6 +496,26 @@ syncer_lost_all(struct syncer *s)
 
 	/* Copies that lack something would be taken for whole ones. */
 	DYN_ASSERT(l != NULL);
+	loop_post(&s->loop, &l->letter);
+}
+
+static void
+stale_came(struct letter *l)
+{
+	struct sync_letter *c = CONTAINER_OF(l, struct sync_letter, letter);
+	struct syncer *s = c->syncer;
+
+	if (!s->closing)
+		sync_clear(s->sync, host_moment(&s->loop), &s->out);
+	mem_free(c);
+}
+
+void
+syncer_clear(struct syncer *s)
+{
+	struct sync_letter *l = sync_letter(s, stale_came);
+
+	DYN_ASSERT(l != NULL); /* the node would never follow its ring again */
 	loop_post(&s->loop, &l->letter);
 }
 

@@ -22,10 +22,12 @@ void syncer_view(struct syncer *, struct view *);
 void syncer_fenced(struct syncer *, unsigned worker, struct view *, int rc);
 void syncer_stored(struct syncer *, struct rows *, int rc);
 /* A row that FX_META named is on disk, or is not. */
-void syncer_saved(struct syncer *, int rc);
+void syncer_saved(struct syncer *, enum saved_for, int rc);
 void syncer_changed(struct syncer *, struct changes *);
 void syncer_liveness(struct syncer *, const struct dyn_id *, enum dyn_liveness);
 void syncer_lost_all(struct syncer *);
+/* The copies are out of date: gossip_cleared when they are empty. */
+void syncer_clear(struct syncer *);
 /* No more frames: the node has failed. */
 void syncer_fail(struct syncer *);
 /* What a member said it keeps for whom; takes the buf over. */

@@ -61,6 +61,7 @@ worker_new(struct worker **out, struct host *host, unsigned index, uint64_t seed
 		.engine = host->engine,
 		.actor = host->actor,
 		.standin = host->standin,
+		.actor_kept = host->actor_kept,
 		.index = index,
 		.workers = host->workers_count,
 		.siblings_max = host->siblings_max,
@@ -359,6 +360,9 @@ carry_out(struct worker *w, struct effect *e)
 	case FX_LIVENESS:
 	case FX_LOST:
 	case FX_RESET:
+	case FX_COLLECT:
+	case FX_STALE:
+	case FX_CLEARED:
 		DYN_ASSERT(false); /* not an effect of a worker */
 		break;
 	}
@@ -599,14 +603,7 @@ rows_came(struct letter *l)
 	struct worker *w = r->worker;
 
 	w->figures_old = true;
-	if (r->rows->of == ROWS_DROP)
-		work_drop(w->work, buf_slice(r->rows->bytes), r->rows, host_moment(&w->loop),
-		    &w->out);
-	else if (r->rows->of == ROWS_FENCE)
-		work_barrier(w->work, r->rows, host_moment(&w->loop), &w->out);
-	else
-		work_rows(w->work, buf_slice(r->rows->bytes), r->rows, host_moment(&w->loop),
-		    &w->out);
+	work_take(w->work, r->rows, host_moment(&w->loop), &w->out);
 	mem_free(r);
 }
 

@@ -124,7 +124,15 @@ enum purpose { PURPOSE_DATA = 1, PURPOSE_GOSSIP, PURPOSE_SYNC };
 	/* your copies of these partitions (u32)* lack something of others */  \
 	M(68, BEHIND, behind, S(partitions, 1 << 18))                          \
 	/* rc = 0: noted on disk */                                            \
-	M(69, BEHIND_ACK, behind_ack, F(u32, rc))
+	M(69, BEHIND_ACK, behind_ack, F(u32, rc))                              \
+	/* forgetting (core/collect.h).  step 1: do you keep hints for these   \
+	 * partitions (u32)*?  step 2: forget what can be forgotten of rows of \
+	 * a partition that are as they were, (slice name, digest)* */         \
+	M(70, COLLECT, collect,                                                \
+	    F(u8, step) F(u32, partition) S(list, LIMIT_OBJECT))               \
+	/* step 1: bits = one a partition asked for, 1 = I do */               \
+	M(71, COLLECT_ACK, collect_ack,                                        \
+	    F(u32, rc) F(u8, step) S(bits, 1 << 16))
 
 enum msg_kind {
 #define M(number, KIND, name, fields) MSG_##KIND = number,

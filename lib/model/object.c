@@ -7,6 +7,8 @@
  */
 #include "model/object.h"
 
+#include <stdlib.h>
+
 #define OBJECT_FORMAT 1
 #define VERSION_SIZE_MIN (DOT_SIZE_MIN + 8 + 1 + 1 + 1)
 #define FRAME_VALUES 4
@@ -358,19 +360,19 @@ context_covers(const struct mint *m, struct dot d)
 
 /*
  * The next dot of the actor.  This copy must hold all that the actor ever did
- * to the key: if it or the context has heard of a later event of the actor,
- * events were lost, and the counter that looks free is taken.
+ * to the key, or have forgotten it: if it or the context has heard of a later event
+ * of the actor, events were lost, and the counter that looks free is taken.
  */
 static int
 mint_dot(const struct object *now, const struct mint *m, struct dot *dot)
 {
-	uint64_t made = clock_contiguous(&now->clock, m->actor);
+	uint64_t made = MAX(clock_contiguous(&now->clock, m->actor), m->floor);
 
-	if (clock_max(&now->clock, m->actor) != made)
+	if (clock_max(&now->clock, m->actor) > made)
 		return DYN_ECORRUPT;
 	if (m->context != NULL && clock_max(m->context, m->actor) > made)
 		return DYN_ECORRUPT;
-	if (made == COUNTER_MAX)
+	if (made >= COUNTER_MAX)
 		return DYN_ECORRUPT;
 	dot->actor = m->actor;
 	dot->counter = made + 1;
@@ -437,8 +439,9 @@ put_clock(struct clock *out, const struct object *now, const struct mint *m,
     const struct version *made, struct room *room)
 {
 	static const struct clock nothing;
+	struct clock seen, all = { 0 };
 	struct room between;
-	struct clock seen;
+	struct dot last;
 	int rc;
 
 	rc = clock_union(&seen, &now->clock, m->context != NULL ? m->context : &nothing,
@@ -447,7 +450,11 @@ put_clock(struct clock *out, const struct object *now, const struct mint *m,
 		*out = seen;
 		return rc;
 	}
-	rc = clock_with(out, &seen, made->dot, room);
+	/* The new event includes all earlier ones, those that were forgotten too. */
+	last = made->dot;
+	all.vector = &last;
+	all.vector_count = 1;
+	rc = clock_union(out, &seen, &all, room);
 	clock_fini(&seen);
 	return rc;
 }
@@ -497,5 +504,218 @@ object_put(struct dyn_slice now, const struct mint *m, struct buf **out, struct 
 	if (m->made_time != NULL)
 		*m->made_time = rc == 0 ? made.time : 0;
 	object_fini(&old);
+	return rc;
+}
+
+/* -------------------------------------------------------------- forgetting */
+
+static bool
+made_one(const struct object *o, struct actor a)
+{
+	for (size_t i = 0; i < o->count; i++)
+		if (actor_compare(o->values[i].dot.actor, a) == 0)
+			return true;
+	return false;
+}
+
+/* Dots of actors that made a version of the object come first; returns how many. */
+static size_t
+keep_makers(const struct object *o, struct dot *dots, size_t count)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (made_one(o, dots[i].actor))
+			dots[left++] = dots[i];
+	return left;
+}
+
+static enum object_old
+old_of(const struct object *o, uint64_t now_ms)
+{
+	bool later = false;
+	size_t entries = o->clock.vector_count + o->clock.cloud_count, kept = 0;
+
+	for (size_t i = 0; i < o->count; i++) {
+		if (version_visible(&o->values[i], now_ms) && o->values[i].expiry_ms == 0)
+			goto stays;
+		later = later || version_visible(&o->values[i], now_ms);
+	}
+	return later ? OBJECT_OLD_LATER : OBJECT_OLD_ALL;
+stays:
+	if (entries <= CLOCK_ENTRIES)
+		return OBJECT_FRESH;
+	for (size_t i = 0; i < o->clock.vector_count; i++)
+		kept += made_one(o, o->clock.vector[i].actor);
+	for (size_t i = 0; i < o->clock.cloud_count; i++)
+		kept += made_one(o, o->clock.cloud[i].actor);
+	return kept < entries ? OBJECT_OLD_CLOCK : OBJECT_FRESH;
+}
+
+enum object_old
+object_old(struct dyn_slice bytes, uint64_t now_ms)
+{
+	enum object_old old = OBJECT_FRESH;
+	struct space space;
+	struct object o;
+
+	if (bytes.len > 0 && decode(&o, bytes, &space) == 0) {
+		old = old_of(&o, now_ms);
+		object_fini(&o);
+	}
+	return old;
+}
+
+int
+object_forget(struct dyn_slice bytes, uint64_t now_ms, struct actor actor, struct buf **out,
+    uint64_t *forgotten)
+{
+	enum object_old old;
+	struct space space;
+	struct object o;
+	int rc;
+
+	*out = NULL;
+	*forgotten = 0;
+	rc = decode(&o, bytes, &space);
+	if (rc != 0)
+		return rc;
+	old = old_of(&o, now_ms);
+	if (old == OBJECT_OLD_ALL) {
+		*forgotten = clock_max(&o.clock, actor);
+		*out = buf_new(0);
+		rc = *out != NULL ? 0 : DYN_ENOMEM;
+	} else if (old == OBJECT_OLD_CLOCK) {
+		if (!made_one(&o, actor))
+			*forgotten = clock_max(&o.clock, actor);
+		o.clock.vector_count = keep_makers(&o, o.clock.vector, o.clock.vector_count);
+		o.clock.cloud_count = keep_makers(&o, o.clock.cloud, o.clock.cloud_count);
+		rc = object_encode(&o, out);
+	} else {
+		rc = DYN_EINVAL;
+	}
+	object_fini(&o);
+	return rc;
+}
+
+static bool
+is_among(struct actor a, const struct actor *actors, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (actor_compare(a, actors[i]) == 0)
+			return true;
+	return false;
+}
+
+static int
+by_dot(const void *a, const void *b)
+{
+	return dot_compare(*(const struct dot *)a, *(const struct dot *)b);
+}
+
+/* The first of these values made by the actor; NULL: none.  They are ascending. */
+static const struct version *
+first_of(const struct version *values, size_t count, struct actor a)
+{
+	for (size_t i = 0; i < count; i++)
+		if (actor_compare(values[i].dot.actor, a) == 0)
+			return &values[i];
+	return NULL;
+}
+
+static bool
+is_dot_of(const struct version *values, size_t count, struct dot d)
+{
+	for (size_t i = 0; i < count; i++)
+		if (dot_compare(values[i].dot, d) == 0)
+			return true;
+	return false;
+}
+
+#define GAP_MAX 1000 /* dots behind one that is taken out, kept one by one */
+
+/* The clock without the dots of some values: what lies behind one of them in the
+ * vector goes into the cloud.  Nothing is said of dots that would be too many. */
+static int
+take_out(struct clock *c, const struct version *values, size_t count)
+{
+	struct clock less = { 0 };
+	size_t dots = c->cloud_count;
+	int rc = DYN_ENOMEM;
+
+	for (size_t i = 0; i < c->vector_count; i++) {
+		const struct version *v = first_of(values, count, c->vector[i].actor);
+
+		if (v != NULL && c->vector[i].counter >= v->dot.counter)
+			dots += MIN(c->vector[i].counter - v->dot.counter, GAP_MAX);
+	}
+	less.vector = mem_array(c->vector_count + 1, sizeof(*less.vector));
+	less.cloud = mem_array(dots + 1, sizeof(*less.cloud));
+	if (less.vector == NULL || less.cloud == NULL)
+		goto out;
+	for (size_t i = 0; i < c->vector_count; i++) {
+		const struct version *v = first_of(values, count, c->vector[i].actor);
+		struct dot d = c->vector[i];
+		uint64_t all = d.counter;
+
+		if (v != NULL && v->dot.counter <= all)
+			d.counter = v->dot.counter - 1;
+		if (d.counter > 0)
+			less.vector[less.vector_count++] = d;
+		for (uint64_t n = d.counter + 1; n <= all && n <= d.counter + GAP_MAX; n++) {
+			struct dot behind = { d.actor, n };
+
+			if (!is_dot_of(values, count, behind))
+				less.cloud[less.cloud_count++] = behind;
+		}
+	}
+	for (size_t i = 0; i < c->cloud_count; i++)
+		if (!is_dot_of(values, count, c->cloud[i]))
+			less.cloud[less.cloud_count++] = c->cloud[i];
+	if (less.cloud_count > 0)
+		qsort(less.cloud, less.cloud_count, sizeof(*less.cloud), by_dot);
+	clock_fini(c);
+	rc = clock_copy(c, &less);
+out:
+	mem_free(less.vector);
+	mem_free(less.cloud);
+	return rc;
+}
+
+/* Those the actors made come first, in order, and the others behind them. */
+static size_t
+others_last(struct version *values, size_t count, const struct actor *actors,
+    size_t actors_count)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct version v = values[i];
+
+		if (!is_among(v.dot.actor, actors, actors_count))
+			continue;
+		memmove(&values[left + 1], &values[left], (i - left) * sizeof(v));
+		values[left++] = v;
+	}
+	return left;
+}
+
+int
+object_only(struct dyn_slice bytes, const struct actor *actors, size_t count, struct buf **out)
+{
+	struct object o;
+	size_t left;
+	int rc;
+
+	*out = NULL;
+	rc = object_decode(&o, bytes);
+	if (rc != 0)
+		return rc;
+	left = others_last(o.values, o.count, actors, count);
+	rc = take_out(&o.clock, o.values + left, o.count - left);
+	o.count = left;
+	if (rc == 0)
+		rc = object_encode(&o, out);
+	object_fini(&o);
 	return rc;
 }

@@ -105,6 +105,8 @@ struct mint {
 	unsigned siblings_max;  /* 0 = LIMIT_SIBLINGS */
 	const struct clock *context; /* NULL = has seen nothing */
 	bool overwrite;     /* context = everything in `now`, besides the one given */
+	uint64_t floor;     /* events of the actor up to this one were forgotten, of
+	                     * some key: the next is later (core/collect.h) */
 	uint64_t *made_time; /* may be NULL; out: the new version's time, 0 if none */
 };
 
@@ -122,5 +124,27 @@ int object_put(struct dyn_slice now, const struct mint *, struct buf **out,
 
 /* Is a version visible to a reader at now_ms: not deleted, not expired? */
 bool version_visible(const struct version *, uint64_t now_ms);
+
+/*
+ * What can be forgotten of an object that all owners hold alike, when nothing
+ * older than it is on its way any more (DESIGN 7; core/collect.h): all of it, if no
+ * version is visible; else, of a clock that has grown, the entries of actors that
+ * made none of the versions.  (The paper's threshold for a clock that has grown is
+ * ten entries: 4.4.)
+ */
+#define CLOCK_ENTRIES 10
+enum object_old { OBJECT_FRESH, OBJECT_OLD_LATER, OBJECT_OLD_CLOCK, OBJECT_OLD_ALL };
+/* Which of it at now_ms; LATER: all versions will have expired some day.  Bytes that
+ * cannot be read are FRESH. */
+enum object_old object_old(struct dyn_slice bytes, uint64_t now_ms);
+/* The object without that; empty: no row is left.  *forgotten: largest counter of
+ * the actor in what went, 0 = none.  DYN_EINVAL: there is nothing to forget. */
+int object_forget(struct dyn_slice bytes, uint64_t now_ms, struct actor, struct buf **out,
+    uint64_t *forgotten) DYN_CHECK;
+/* An object without the versions that others than these actors made, as if it had
+ * never heard of those; what it knows to be replaced stays known.  Empty: nothing is
+ * left. */
+int object_only(struct dyn_slice bytes, const struct actor *, size_t count,
+    struct buf **out) DYN_CHECK;
 
 #endif

@@ -863,6 +863,7 @@ table_next(struct table **out, const struct table *parent, unsigned partitions,
 	t->epoch = 1;
 	if (parent != NULL) {
 		t->epoch = parent->epoch + 1;
+		t->collected = parent->collected;
 		t->parent = parent->digest;
 	}
 	rc = seat_down(t, seats);
@@ -884,7 +885,9 @@ table_verify(const struct table *t, const struct table *parent)
 	struct table *own;
 	int rc;
 
-	rc = table_next(&own, parent, t->partitions, t->n, t->seats, t->seats_count);
+	rc = t->collected == t->epoch
+		 ? table_collect(&own, parent)
+		 : table_next(&own, parent, t->partitions, t->n, t->seats, t->seats_count);
 	if (rc != 0)
 		return rc;
 	rc = table_compare(own, t) == 0;

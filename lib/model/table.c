@@ -245,7 +245,33 @@ table_preference(const struct table *t, unsigned partition, uint16_t *out)
 	return count + doubled_count;
 }
 
-/* Bytes: epoch, parent, partitions, n, seats, owners.  One table, one form. */
+int
+table_collect(struct table **out, const struct table *parent)
+{
+	struct table *t;
+	int rc;
+
+	*out = NULL;
+	if (parent->epoch >= EPOCH_MAX)
+		return DYN_EINVAL;
+	rc = table_alloc(&t, parent->partitions, parent->n, parent->seats_count);
+	if (rc != 0)
+		return rc;
+	t->epoch = t->collected = parent->epoch + 1;
+	t->parent = parent->digest;
+	memcpy(t->seats, parent->seats, parent->seats_count * sizeof(*t->seats));
+	memcpy(t->owners, parent->owners,
+	    (size_t)parent->partitions * parent->n * sizeof(*t->owners));
+	rc = table_seal(t);
+	if (rc != 0) {
+		table_unref(t);
+		return rc;
+	}
+	*out = t;
+	return 0;
+}
+
+/* Bytes: epoch, collected, parent, partitions, n, seats, owners.  One table, one form. */
 
 void
 table_write(struct wr *w, const struct table *t)
@@ -253,6 +279,7 @@ table_write(struct wr *w, const struct table *t)
 	size_t slots = (size_t)t->partitions * t->n;
 
 	wr_u64(w, t->epoch);
+	wr_u64(w, t->collected);
 	wr_bytes(w, t->parent.b, sizeof(t->parent.b));
 	wr_u32(w, t->partitions);
 	wr_u8(w, (uint8_t)t->n);
@@ -328,7 +355,7 @@ table_read(struct rd *r, struct table **out)
 	struct sort_key key[LIMIT_MEMBERS];
 	const unsigned char *start = r->p;
 	struct digest parent;
-	uint64_t epoch;
+	uint64_t epoch, collected;
 	unsigned partitions, n;
 	struct table *t;
 	size_t seats;
@@ -336,12 +363,14 @@ table_read(struct rd *r, struct table **out)
 
 	*out = NULL;
 	epoch = rd_u64(r);
+	collected = rd_u64(r);
 	rd_copy(r, parent.b, sizeof(parent.b));
 	partitions = rd_u32(r);
 	n = rd_u8(r);
 	seats = rd_u16(r);
-	if (r->bad || epoch == 0 || epoch > EPOCH_MAX || !partitions_valid(partitions) ||
-	    n < 1 || n > DYN_N_MAX || seats < 1 || seats > LIMIT_MEMBERS)
+	if (r->bad || epoch == 0 || epoch > EPOCH_MAX || collected > epoch ||
+	    !partitions_valid(partitions) || n < 1 || n > DYN_N_MAX || seats < 1 ||
+	    seats > LIMIT_MEMBERS)
 		return DYN_EPROTO;
 	/* Before memory is taken: are the bytes there at all? */
 	if (rd_left(r) < seats * 34 + (size_t)partitions * n * 2)
@@ -350,6 +379,7 @@ table_read(struct rd *r, struct table **out)
 	if (rc != 0)
 		return rc;
 	t->epoch = epoch;
+	t->collected = collected;
 	t->parent = parent;
 	rc = read_seats(r, t);
 	if (rc == 0)

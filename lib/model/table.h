@@ -40,6 +40,8 @@ struct seat {
 struct table {
 	atomic_uint refs;
 	uint64_t epoch; /* 1 = the first */
+	uint64_t collected; /* of the last table made by table_collect, this one
+	                     * included; 0 = none */
 	struct digest digest, parent;
 	unsigned partitions, n;
 	struct seat *seats; /* ascending by node id */
@@ -52,8 +54,11 @@ struct table {
  * LIMIT_MEMBERS of them, else DYN_EINVAL.  (Also after epoch 2^56.) */
 int table_next(struct table **out, const struct table *parent, unsigned partitions,
     unsigned n, const struct seat *seats, size_t count) DYN_CHECK;
-/* Is the table what table_next makes of this parent and the table's own seats?
- * 1 yes, 0 no, negative error. */
+/* The same owners once more, under the next epoch: a table that is a fence and
+ * nothing else (core/collect.h).  DYN_EINVAL: after epoch 2^56. */
+int table_collect(struct table **out, const struct table *parent) DYN_CHECK;
+/* Is the table what table_next makes of this parent and the table's own seats, or
+ * table_collect of this parent?  1 yes, 0 no, negative error. */
 int table_verify(const struct table *, const struct table *parent) DYN_CHECK;
 /* Do the seats differ from those the table was made for? */
 bool table_outdated(const struct table *, const struct seat *seats, size_t count);

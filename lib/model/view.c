@@ -66,6 +66,7 @@ record_compare(const struct record *a, const struct record *b)
 	ORDER(workers);
 	ORDER(synced_epoch);
 	ORDER(reading);
+	ORDER(collect);
 #undef ORDER
 	c = digest_compare(&a->synced, &b->synced);
 	if (c == 0)
@@ -468,6 +469,12 @@ view_stamp(const struct view *v)
 	return v->current != NULL ? v->current->epoch * 4 + view_phase(v) : 0;
 }
 
+bool
+view_stamp_is_ahead(const struct view *v, uint64_t stamp)
+{
+	return v->current != NULL && stamp > 4 * (v->current->epoch + 1) + VIEW_MOVING;
+}
+
 /* Have all members followed to current: hold its data, or also read by it? */
 static bool
 all_followed(const struct view *v, bool reading)
@@ -509,22 +516,35 @@ replace(struct table **table, struct table *by)
 	*table = by;
 }
 
-/* In SETTLED: the next table, if members differ from those of current. */
+/* Does a member want a fence after the current table? */
+static bool
+fence_wanted(const struct view *v)
+{
+	for (size_t i = 0; i < v->count; i++)
+		if (v->records[i].state == RECORD_JOINED &&
+		    v->records[i].collect == v->current->epoch)
+			return true;
+	return false;
+}
+
+/* In SETTLED: the next table, if members differ from those of current, or one of
+ * them wants it. */
 static int
 next_table(struct view *v, bool *changed)
 {
-	struct table *next;
+	struct table *next = NULL;
 	struct seat *seats;
 	size_t count;
 	int rc;
 
 	rc = seats_of(v, &seats, &count);
-	if (rc == 0 && count > 0 && table_outdated(v->current, seats, count)) {
+	if (rc == 0 && count > 0 && table_outdated(v->current, seats, count))
 		rc = table_next(&next, v->current, 0, 0, seats, count);
-		if (rc == 0) {
-			replace(&v->current, next);
-			*changed = true;
-		}
+	else if (rc == 0 && fence_wanted(v))
+		rc = table_collect(&next, v->current);
+	if (rc == 0 && next != NULL) {
+		replace(&v->current, next);
+		*changed = true;
 	}
 	mem_free(seats);
 	return rc;

@@ -26,6 +26,8 @@
  *	SETTLED   base = current
  *
  * The next table is computed in SETTLED only; who joins meanwhile waits for it.
+ * It is made when the members have changed, or when one of them wants a fence
+ * (record.collect).
  *
  * view.c holds the object and its algebra, view_codec.c its bytes.
  */
@@ -50,6 +52,7 @@ struct record {
 	uint64_t synced_epoch; /* 0 = never */
 	struct digest synced;  /* digest of that table */
 	uint8_t reading;       /* 1: and all its reads go by that table */
+	uint64_t collect;      /* epoch after which it wants a table_collect */
 };
 
 struct settings {
@@ -114,6 +117,10 @@ enum view_phase view_phase(const struct view *);
 /* Grows with each table and each step: which of two views of a ring is behind?
  * 4 * epoch + phase; 0 while joining. */
 uint64_t view_stamp(const struct view *);
+
+/* A stamp that nobody can have while this is the view of a member that has lost
+ * nothing: further steps than MOVING to the next table wait for its word. */
+bool view_stamp_is_ahead(const struct view *, uint64_t stamp);
 
 /* The nodes a request deals with, as indexes into records. */
 struct group {

@@ -16,7 +16,7 @@
 #define WORKERS_MAX 64
 #define LABEL_MAX 63
 #define LABELS_MAX 4
-#define RECORD_MIN 64 /* bytes of the shortest */
+#define RECORD_MIN 72 /* bytes of the shortest */
 
 enum { HAS_BASE = 1, HAS_CURRENT = 2, READS_CURRENT = 4, HAS_READING = 8 };
 
@@ -125,6 +125,7 @@ write_record(struct wr *w, const struct record *r)
 	wr_u64(w, r->synced_epoch);
 	wr_bytes(w, r->synced.b, sizeof(r->synced.b));
 	wr_u8(w, r->reading);
+	wr_u64(w, r->collect);
 }
 
 static void
@@ -211,6 +212,7 @@ read_record(struct rd *r, struct record *out)
 	out->synced_epoch = rd_u64(r);
 	rd_copy(r, out->synced.b, sizeof(out->synced.b));
 	out->reading = rd_u8(r);
+	out->collect = rd_u64(r);
 	return !r->bad && record_valid(out) ? 0 : DYN_EPROTO;
 }
 

@@ -284,7 +284,8 @@ opened(struct chaos *c, struct line *l)
 		/* Only read where the directory is new, that is, wiped. */
 		dyn_id_format(l->proc->id, l->id);
 		l->options.id = l->id;
-		l->options.join = DYN_JOIN_AUTO;
+		/* A seed that is alone must not found another ring. */
+		l->options.join = DYN_JOIN_ONLY;
 	}
 }
 

@@ -232,7 +232,7 @@ static int
 run_some(uint64_t first, uint64_t count, unsigned job, unsigned jobs)
 {
 	double began = seconds(), virtual_s = 0;
-	uint64_t calls = 0, done = 0, seeds = 0, failed = 0;
+	uint64_t forgotten = 0, cleared = 0, calls = 0, done = 0, seeds = 0, failed = 0;
 
 	for (uint64_t i = job; i < count; i += jobs) {
 		struct outcome out = run(first + i, false);
@@ -240,6 +240,8 @@ run_some(uint64_t first, uint64_t count, unsigned job, unsigned jobs)
 		seeds++;
 		calls += out.calls;
 		done += out.done;
+		forgotten += out.forgotten;
+		cleared += out.cleared;
 		virtual_s += (double)out.virtual_ns / 1e9;
 		if (i == 0 && run(first, false).digest != out.digest) {
 			fprintf(stderr, "the same seed went two ways\n");
@@ -251,8 +253,9 @@ run_some(uint64_t first, uint64_t count, unsigned job, unsigned jobs)
 		}
 	}
 	printf("sim: %" PRIu64 " of %" PRIu64 " seeds passed, %.2f virtual hours, %.0f x real time; %" PRIu64
-	    " of %" PRIu64 " calls done\n", seeds - failed, seeds, virtual_s / 3600,
-	    virtual_s / (seconds() - began), done, calls);
+	    " of %" PRIu64 " calls done, %" PRIu64 " rows forgotten, %" PRIu64
+	    " directories cleared\n", seeds - failed, seeds, virtual_s / 3600,
+	    virtual_s / (seconds() - began), done, calls, forgotten, cleared);
 	return failed > 0;
 }
 

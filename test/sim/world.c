@@ -46,7 +46,7 @@ enum event_kind {
 };
 
 enum letter_kind { L_VIEW, L_FENCE, L_FENCED, L_ROWS, L_STORED, L_CHANGED, L_SYNCED, L_POKE,
-	L_COMMITTED, L_LEDGER, L_FULL, L_LOST, L_SAVED, L_LIVENESS, L_DOUBT, L_CATCHING };
+	L_COMMITTED, L_LEDGER, L_FULL, L_LOST, L_SAVED, L_LIVENESS, L_DOUBT, L_CATCHING, L_COLLECT, L_CLEAR, L_CLEARED };
 
 struct event {
 	uint64_t at, order, life, epoch;
@@ -705,8 +705,8 @@ save_meta(struct world *w, struct node *n, const struct effect *e)
 	struct dyn_engine *engine = disk_engine(n->disk);
 
 	DEMAND(engine->apply(engine->self, &row, 1, DYN_DURABLE_DISK) == 0);
-	if (e->rc == 1)
-		post(w, n, SYNC, L_SAVED, NULL, 0, NULL);
+	if (e->rc != SAVED_FOR_NOBODY)
+		post(w, n, SYNC, L_SAVED, NULL, e->rc, NULL);
 }
 
 static void
@@ -772,6 +772,18 @@ effect(struct world *w, struct node *n, enum thread t, struct effect *e)
 	case FX_LOST:
 		post(w, n, WORKER, L_LOST, NULL, 0, NULL);
 		post(w, n, SYNC, L_LOST, NULL, 0, NULL);
+		break;
+	case FX_COLLECT:
+		post(w, n, GOSSIP, L_COLLECT, view_ref(e->view), 0, NULL);
+		break;
+	case FX_STALE:
+		w->out.cleared++;
+		post(w, n, WORKER, L_LOST, NULL, 0, NULL);
+		post(w, n, SYNC, L_LOST, NULL, 0, NULL);
+		post(w, n, SYNC, L_CLEAR, NULL, 0, NULL);
+		break;
+	case FX_CLEARED:
+		post(w, n, GOSSIP, L_CLEARED, NULL, 0, NULL);
 		break;
 	case FX_RESET:
 		break_link(w, index_of(w, n), index_of(w, node_of(w, &e->to)), GOSSIP, 0);
@@ -840,7 +852,7 @@ node_start(struct world *w, struct node *n)
 	struct sync_options s = { .self = n->id, .engine = o.engine, .w = w->o.w, .workers = 1,
 		.seed = rng_next(&w->rng), .hint_bytes_max = w->o.hint_bytes,
 		.hint_age_max_ms = w->o.hint_age_ms, .repair_period = w->o.repair_ms * MS,
-		.walk = w->o.walk_ms * MS };
+		.walk = w->o.walk_ms * MS, .collect_period = w->o.collect_ms * MS };
 	struct detect_options d = { .self = n->id, .seed = mix64(o.seed) };
 	struct member_options m = { .saved = n->saved, .seed = rng_next(&w->rng) };
 
@@ -939,23 +951,11 @@ crash(struct world *w, struct node *n)
 			w->open--;
 		}
 	judge_trees(w, n);
+	w->out.forgotten += work_forgotten(n->work);
 	free_machines(n);
 	if (w->o.power)
 		disk_crash(n->disk, &w->rng);
 	add_event(w, EV_START, i, w->now + (10 + below(w, 5000)) * MS);
-}
-
-static void
-rows_letter(struct node *n, struct rows *rows, struct moment m)
-{
-	struct dyn_slice bytes = buf_slice(rows->bytes);
-
-	if (rows->of == ROWS_DROP)
-		work_drop(n->work, bytes, rows, m, &n->out[WORKER]);
-	else if (rows->of == ROWS_FENCE)
-		work_barrier(n->work, rows, m, &n->out[WORKER]);
-	else
-		work_rows(n->work, bytes, rows, m, &n->out[WORKER]);
 }
 
 static void
@@ -998,7 +998,7 @@ letter(struct world *w, struct event *e)
 		fenced_letter(w, n, what, e->rc, m);
 		break;
 	case L_ROWS:
-		rows_letter(n, what, m);
+		work_take(n->work, what, m, &n->out[WORKER]);
 		break;
 	case L_LEDGER:
 		if (e->lane == GOSSIP) {
@@ -1018,7 +1018,7 @@ letter(struct world *w, struct event *e)
 			work_lost(n->work);
 		break;
 	case L_SAVED:
-		sync_saved(n->sync, e->rc, m, &n->out[SYNC]);
+		sync_saved(n->sync, (enum saved_for)e->rc, 0, m, &n->out[SYNC]);
 		break;
 	case L_FULL:
 		work_hints_full(n->work, e->rc != 0);
@@ -1041,6 +1041,16 @@ letter(struct world *w, struct event *e)
 	case L_SYNCED:
 		member_synced(n->member, ((struct view *)what)->current, m, &n->out[GOSSIP]);
 		view_unref(what);
+		break;
+	case L_COLLECT:
+		member_collect(n->member, ((struct view *)what)->current, m, &n->out[GOSSIP]);
+		view_unref(what);
+		break;
+	case L_CLEAR:
+		sync_clear(n->sync, m, &n->out[SYNC]);
+		break;
+	case L_CLEARED:
+		member_cleared(n->member, m, &n->out[GOSSIP]);
 		break;
 	case L_POKE:
 		member_poke(n->member, &e->id, m, &n->out[GOSSIP]);
@@ -1297,6 +1307,37 @@ converged(struct world *w)
 	return w->open == 0;
 }
 
+/* Does a copy hold what could be forgotten? */
+static bool
+remembers(struct world *w)
+{
+	for (unsigned k = 0; k < w->o.keys; k++)
+		for (unsigned i = 0; i < COPIES; i++) {
+			struct node *owner;
+
+			if (object_old(copy_of(w, w->nodes[0].saved, k, i, &owner), 0) != OBJECT_FRESH)
+				return true;
+		}
+	return false;
+}
+
+/* With everybody there, and no writes, all that was deleted goes away. */
+static void
+await_forgetting(struct world *w)
+{
+	uint64_t until = w->now + HEAL_LIMIT;
+
+	if (w->o.collect_ms > 10000)
+		return;
+	while (remembers(w) && w->now < until)
+		run_for(w, NS_PER_S);
+	if (!remembers(w))
+		return;
+	fprintf(stderr, "tombstones or old clocks are left %u s after all was healed\n",
+	    (unsigned)(HEAL_LIMIT / NS_PER_S));
+	w->out.broken++;
+}
+
 /* Everything works again, for good; what differs, reads of all copies repair, or in
  * most runs the exchanges of trees alone. */
 static void
@@ -1325,6 +1366,7 @@ heal(struct world *w)
 		if (converged(w))
 			break;
 	}
+	await_forgetting(w);
 	for (unsigned k = 0; k < w->o.keys; k++)
 		for (unsigned i = 0; i < COPIES; i++) {
 			struct node *owner;
@@ -1338,6 +1380,8 @@ heal(struct world *w)
 		}
 	for (unsigned i = 0; i < w->o.nodes; i++)
 		judge_trees(w, &w->nodes[i]);
+	for (unsigned i = 0; i < w->o.nodes; i++)
+		w->out.forgotten += work_forgotten(w->nodes[i].work);
 	if (!converged(w)) {
 		fprintf(stderr, "S7: copies differ %u s after all was healed\n", (unsigned)(HEAL_LIMIT / NS_PER_S));
 		w->out.broken++;
@@ -1412,6 +1456,7 @@ swarm_draw(struct swarm *o, uint64_t seed)
 	o->repair_ms = 500 + (unsigned)rng_below(&r, 10000);
 	o->walk_ms = rng_below(&r, 2) == 0 ? 86400000 : 1000 + (unsigned)rng_below(&r, 20000);
 	o->reads_repair = rng_below(&r, 3) == 0;
+	o->collect_ms = rng_below(&r, 3) == 0 ? 3600000 : 500 + (unsigned)rng_below(&r, 5000);
 	/* Only what is on two disks survives the loss of one. */
 	if (o->w >= 2 && rng_below(&r, 3) == 0) {
 		o->lose = 1 + (unsigned)rng_below(&r, 2);

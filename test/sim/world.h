@@ -32,6 +32,7 @@ struct swarm {
 	unsigned strict;        /* calls with DYN_STRICT, in 1,000 */
 	unsigned hint_bytes, hint_age_ms; /* limits of hints, now and then tiny */
 	unsigned repair_ms, walk_ms; /* between exchanges; a walk over all rows */
+	unsigned collect_ms;    /* between rounds of forgetting, of each node */
 	bool reads_repair;      /* in the end reads repair; else exchanges alone */
 	unsigned keep_context;  /* contexts older than the last get, in 1,000 */
 	unsigned side;          /* members (a bit each) cut off from the rest all the time */
@@ -45,12 +46,13 @@ struct swarm {
 	X(crash_ms) X(break_ms) X(split_ms) X(pause_ms) X(jump_ms)             \
 	X(slow_frame) X(hang_ms) X(fail_commit) X(commit_us) X(mailbox_us)     \
 	X(weak) X(strict) X(hint_bytes) X(hint_age_ms) X(repair_ms) X(walk_ms) \
-	X(reads_repair) X(keep_context) X(side) X(lose) X(lww) X(deletes) X(power)
+	X(collect_ms) X(reads_repair) X(keep_context) X(side) X(lose) X(lww) X(deletes) X(power)
 
 struct outcome {
 	uint64_t digest;     /* of all that happened */
 	uint64_t virtual_ns;
 	unsigned calls, done;
+	uint64_t forgotten, cleared; /* rows, at all nodes together; directories */
 	unsigned puts[2], puts_done[2]; /* on nodes that are not, and are, of `side` */
 	unsigned broken;     /* promises; the stories went to stderr */
 };

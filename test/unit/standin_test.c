@@ -69,6 +69,7 @@ drop(struct script *s, char owner, const char *object)
 	unsigned char space[HINT_ID_MAX];
 	struct place at = place_of_hint(&id, buf_slice(name), space);
 	struct digest digest;
+	static struct rows rows;
 	struct wr w;
 
 	row_digest(at.id, script_object(object), &digest);
@@ -76,7 +77,8 @@ drop(struct script *s, char owner, const char *object)
 	wr_slice(&w, at.id);
 	wr_bytes(&w, digest.b, sizeof(digest.b));
 	MUST(wr_finish(&w, &bytes) == 0);
-	work_drop(s->work, buf_slice(bytes), NULL, s->m, &s->out);
+	rows = (struct rows){ .of = ROWS_DROP, .bytes = bytes };
+	work_take(s->work, &rows, s->m, &s->out);
 	script_effects(s);
 	buf_unref(bytes);
 	buf_unref(name);

@@ -27,7 +27,7 @@ begin(struct world *w)
 
 	memset(w, 0, sizeof(*w));
 	w->f = fake_new();
-	ck_assert_int_eq(store_init(&w->s, &w->f->engine, a, standin, 60000), 0);
+	ck_assert_int_eq(store_init(&w->s, &w->f->engine, a, false, standin, 60000), 0);
 	for (unsigned i = 0; i < KEYS; i++) {
 		char key[8];
 

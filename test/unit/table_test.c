@@ -490,11 +490,11 @@ START_TEST(golden_digests)
 	ck_assert_int_eq(table_next(&u, t, 0, 0, s, 30), 0);
 	ck_assert_int_eq(table_next(&v, u, 0, 0, s + 5, 24), 0);
 	digest_hex(&t->digest, text);
-	ck_assert_str_eq(text, "4322c1b1f226001f26e07d23f7205007");
+	ck_assert_str_eq(text, "5d1e0684b1a42144ed6690115ffa0d99");
 	digest_hex(&u->digest, text);
-	ck_assert_str_eq(text, "27d75da536a87be47bd5a36f24673a12");
+	ck_assert_str_eq(text, "ff16ffae23fdc9cfaa590a8bac77ae18");
 	digest_hex(&v->digest, text);
-	ck_assert_str_eq(text, "7354163c1a625a921b81158f9e185da3");
+	ck_assert_str_eq(text, "496a186f2426f196d24da687117808ef");
 	table_unref(t);
 	table_unref(u);
 	table_unref(v);
@@ -746,23 +746,25 @@ END_TEST
 
 START_TEST(each_rule_of_the_bytes_is_checked)
 {
-	/* epoch 0..7, parent 8..23, partitions 24..27, n 28, seats 29..30,
-	 * seats from 31 (id 16, machine 16, weight 2), owners at the end. */
+	/* epoch 0..7, collected 8..15, parent 16..31, partitions 32..35, n 36,
+	 * seats 37..38, seats from 39 (id 16, machine 16, weight 2), owners at the
+	 * end. */
 	struct {
 		size_t at;
 		unsigned char is;
 	} bad[] = {
 	    {0, 0},                 /* epoch 0 */
-	    {24, 17},               /* partitions no power of two */
-	    {28, 0},                /* n 0 */
-	    {28, 9},                /* n above the maximum */
-	    {29, 0},                /* no seats */
-	    {31 + 32, 0},           /* weight 0 */
-	    {31 + 33, 0xff},        /* weight above the maximum */
-	    {31, 0xff},             /* ids not ascending */
-	    {31 + 3 * 34, 9},       /* owner out of range */
-	    {31 + 3 * 34, 1},       /* owner twice */
-	    {31 + 3 * 34 + 3, 0xff} /* owner missing */
+	    {8, 2},                 /* collected later than it is */
+	    {32, 17},               /* partitions no power of two */
+	    {36, 0},                /* n 0 */
+	    {36, 9},                /* n above the maximum */
+	    {37, 0},                /* no seats */
+	    {39 + 32, 0},           /* weight 0 */
+	    {39 + 33, 0xff},        /* weight above the maximum */
+	    {39, 0xff},             /* ids not ascending */
+	    {39 + 3 * 34, 9},       /* owner out of range */
+	    {39 + 3 * 34, 1},       /* owner twice */
+	    {39 + 3 * 34 + 3, 0xff} /* owner missing */
 	};
 	struct seat s[3];
 	struct table *t, *u;
@@ -780,10 +782,10 @@ START_TEST(each_rule_of_the_bytes_is_checked)
 
 		ck_assert_uint_ne(was, bad[i].is);
 		b->data[bad[i].at] = bad[i].is;
-		if (bad[i].is == 0xff && bad[i].at > 31 + 3 * 34)
+		if (bad[i].is == 0xff && bad[i].at > 39 + 3 * 34)
 			b->data[bad[i].at - 1] = 0xff;
 		ck_assert_msg(decode(&u, buf_slice(b)) == DYN_EPROTO, "case %zu", i);
-		if (bad[i].is == 0xff && bad[i].at > 31 + 3 * 34)
+		if (bad[i].is == 0xff && bad[i].at > 39 + 3 * 34)
 			b->data[bad[i].at - 1] = 1;
 		b->data[bad[i].at] = was;
 	}

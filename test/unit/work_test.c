@@ -7,7 +7,7 @@
  */
 #include "test/core_script.h"
 
-static int token;
+static struct rows token;
 
 static struct script *
 node_a(void)
@@ -107,7 +107,10 @@ rows_of(const char *const *pairs)
 static void
 take_rows(struct script *s, struct dyn_slice rows)
 {
-	work_rows(s->work, rows, &token, s->m, &s->out);
+	buf_unref(token.bytes);
+	token = (struct rows){ .of = ROWS_PULL, .bytes = buf_copy(rows.data, rows.len) };
+	ck_assert_ptr_nonnull(token.bytes);
+	work_take(s->work, &token, s->m, &s->out);
 	script_effects(s);
 }
 
@@ -311,7 +314,7 @@ END_TEST
 /* ---------------------------------------------------------------- failures */
 
 static void
-rows_sequence(struct view *v, struct view *next, struct dyn_slice rows)
+rows_sequence(struct view *v, struct view *next, struct buf *rows)
 {
 	struct script *s =
 	    script_new(&(struct script_options){ .self = 'a', .view = view_ref(v) });
@@ -322,7 +325,8 @@ rows_sequence(struct view *v, struct view *next, struct dyn_slice rows)
 		return;
 	}
 	s->quiet = true;
-	work_rows(s->work, rows, &token, s->m, &s->out);
+	token = (struct rows){ .of = ROWS_PULL, .bytes = rows };
+	work_take(s->work, &token, s->m, &s->out);
 	work_fence(s->work, next, &token, s->m, &s->out);
 	work_turn(s->work, &s->out);
 	for (size_t i = 0; i < s->out.count; i++)
@@ -348,7 +352,7 @@ START_TEST(each_allocation_fails)
 	struct buf *rows = rows_of(pairs);
 
 	TEST_ALLOC_FAILURES(n)
-		rows_sequence(v, next, buf_slice(rows));
+		rows_sequence(v, next, rows);
 	buf_unref(rows);
 	view_unref(v);
 	view_unref(next);
