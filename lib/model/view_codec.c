@@ -12,7 +12,7 @@
 #include "model/placement.h"
 #include "model/view.h"
 
-#define VIEW_VERSION 1
+#define VIEW_VERSION 2 /* 1, of before the first release, is not read */
 #define WORKERS_MAX 64
 #define LABEL_MAX 63
 #define LABELS_MAX 4
@@ -308,7 +308,7 @@ view_decode(struct view **out, struct dyn_slice bytes)
 	version = rd_u8(&r);
 	if (r.bad || version == 0)
 		return DYN_EPROTO;
-	if (version > VIEW_VERSION)
+	if (version != VIEW_VERSION)
 		return DYN_EVERSION;
 	rc = read_settings(&r, &settings);
 	count = rd_u16(&r);
