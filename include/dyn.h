@@ -294,12 +294,17 @@ struct dyn_options {
 	/* 32 hexadecimal digits: the id that a new directory (or a peer in
 	 * memory) takes instead of a random one.  With the id of a member whose
 	 * directory was lost, it is that member again: its share comes back from
-	 * the others, and until it has, "not found" here counts for no read
-	 * (give DYN_JOIN_ONLY too: a first seed that meets nobody would found
-	 * another ring).  A
-	 * directory of another node is refused with DYN_EINVAL, so the option may
-	 * stay where it is.  Default NULL: a new node. */
+	 * the others, and until it has, "not found" here counts for no read.  Give
+	 * DYN_JOIN_ONLY too: a first seed that meets nobody would found another
+	 * ring.  A directory of another node is refused with DYN_EINVAL, so the
+	 * option may stay where it is.  Default NULL: a new node. */
 	const char *id;
+	/* How often this node collects tombstones, expired versions, and entries
+	 * of clocks that have grown, in ms, 100..86400000.  It takes all members
+	 * to be there, and a step of all of them to a next table (with the same
+	 * owners) at most twice as often as this.  Larger: they stay for longer,
+	 * and it costs less.  Default 60000. */
+	uint64_t collect_period_ms;
 };
 
 #ifdef __cplusplus
@@ -733,6 +738,10 @@ struct dyn_stats {
 	uint64_t exchanges;                /* comparisons with others that ended */
 	uint64_t exchange_took, exchange_gave; /* rows that were brought by them */
 	uint64_t verified;                 /* partitions read again and checked */
+	uint64_t forgotten;                /* rows whose tombstone, or old entries of
+	                                    * whose clock, were collected here */
+	uint64_t to_forget;                /* rows that wait for that, as far as this
+	                                    * node leads their partition */
 };
 #ifdef __cplusplus
 #define DYN_STATS_INIT {sizeof(struct dyn_stats)}

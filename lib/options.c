@@ -10,6 +10,7 @@
 #define MEMORY_DEFAULT ((size_t)256 << 20)
 #define HINT_BYTES_DEFAULT (UINT64_C(256) << 20)
 #define HINT_AGE_DEFAULT UINT64_C(86400000)
+#define COLLECT_PERIOD_DEFAULT 60000
 #define HINT_AGE_LIMIT (10 * 366 * HINT_AGE_DEFAULT)
 
 static int
@@ -89,6 +90,9 @@ check_numbers(const struct dyn_options *o, struct dyn_error *e)
 		return bad(e, "skew_max_ms is above a day");
 	if (o->hint_age_max_ms > HINT_AGE_LIMIT)
 		return bad(e, "hint_age_max_ms is above 10 years");
+	if (o->collect_period_ms != 0 &&
+	    (o->collect_period_ms < 100 || o->collect_period_ms > 86400000))
+		return bad(e, "collect_period_ms is not 100..86400000");
 	if ((unsigned)o->callbacks > DYN_ON_DISPATCH)
 		return bad(e, "callbacks is none of enum dyn_callbacks");
 	if ((unsigned)o->log_level > DYN_LOG_DEBUG)
@@ -234,6 +238,8 @@ set_numbers(dyn_node *n, const struct dyn_options *o)
 	n->host.siblings_max = or_default(o->siblings_max, 100);
 	n->host.skew_max_ms = or_default(o->skew_max_ms, 60000);
 	n->host.hint_bytes_max = o->hint_bytes_max != 0 ? o->hint_bytes_max : HINT_BYTES_DEFAULT;
+	n->host.collect_period_ms =
+	    o->collect_period_ms != 0 ? o->collect_period_ms : COLLECT_PERIOD_DEFAULT;
 	n->host.hint_age_max_ms = o->hint_age_max_ms != 0 ? o->hint_age_max_ms : HINT_AGE_DEFAULT;
 	n->host.memory_max = o->memory_max != 0 ? o->memory_max : MEMORY_DEFAULT;
 	n->host.config.frame_max = n->value_max + LIMIT_FRAME_EXTRA + (16 << 20);

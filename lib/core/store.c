@@ -579,7 +579,6 @@ store_forget(struct store *s, struct dyn_slice name, const struct digest *digest
 		return rc;
 	/* No counter of ours is used again. */
 	s->floor = MAX(s->floor, counter);
-	s->forgotten++;
 	require(s, DYN_DURABLE_OS);
 	return 0;
 }

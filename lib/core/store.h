@@ -101,7 +101,6 @@ struct store {
 	struct dyn_buffer scratch;
 	uint64_t skewed;    /* equal dots with unequal bytes: an alarm */
 	uint64_t floor;     /* largest counter of the actor that was forgotten */
-	uint64_t forgotten; /* rows of which something was, see store_forget */
 };
 
 /* kept: the actor is one of an earlier process. */

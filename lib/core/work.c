@@ -693,6 +693,7 @@ forget_rows(struct work *w, struct dyn_slice rows, void *token, struct moment m,
 		rd_copy(&r, digest.b, sizeof(digest.b));
 		DYN_ASSERT(!r.bad); /* the sync thread has looked */
 		rc = store_forget(&w->store, name, &digest, m.wall_ms, &number);
+		w->stats.forgotten += number != 0;
 		waiter.number = MAX(waiter.number, number);
 	}
 	rows_done(w, &waiter, rc, m, out);
@@ -881,12 +882,6 @@ uint64_t
 work_skewed(const struct work *w)
 {
 	return w->stores ? w->store.skewed : 0;
-}
-
-uint64_t
-work_forgotten(const struct work *w)
-{
-	return w->stores ? w->store.forgotten : 0;
 }
 
 uint64_t

@@ -81,6 +81,7 @@ struct work_stats {
 	uint64_t gets, puts, deletes, failed, unknown, refused;
 	uint64_t coordinated, forwarded, moved, repairs, replica_gets, replica_puts;
 	uint64_t pulled_rows, hinted;
+	uint64_t forgotten; /* rows of which something was (core/collect.h) */
 	struct histogram get_us, put_us;
 };
 
@@ -150,8 +151,6 @@ size_t work_requests(const struct work *); /* in progress */
 uint64_t work_unwritten(const struct work *);
 bool work_committing(const struct work *); /* a batch is open or out */
 uint64_t work_incarnation(const struct work *); /* of the actor now */
-uint64_t work_skewed(const struct work *);
-/* Rows of which something was forgotten (core/collect.h). */
-uint64_t work_forgotten(const struct work *); /* equal dots, unequal bytes: an alarm */
+uint64_t work_skewed(const struct work *); /* equal dots, unequal bytes: an alarm */
 
 #endif

@@ -31,7 +31,7 @@ struct host {
 	struct dyn_engine *engine;       /* NULL for a client */
 	struct actor actor, standin;
 	bool actor_kept; /* the actor is that of an earlier process */
-	uint64_t hint_bytes_max, hint_age_max_ms;
+	uint64_t hint_bytes_max, hint_age_max_ms, collect_period_ms;
 	unsigned workers_count, siblings_max, w;
 	uint64_t skew_max_ms, memory_max;
 	uint64_t started;                /* ns */

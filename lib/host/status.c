@@ -26,7 +26,8 @@
 	N(gossip_rounds) N(gossip_bytes)                                       \
 	LATENCY_FIELDS(N, get_latency) LATENCY_FIELDS(N, put_latency)          \
 	LATENCY_FIELDS(N, commit_latency) N(hinted) N(hints_delivered)   \
-	N(exchanges) N(exchange_took) N(exchange_gave) N(verified)
+	N(exchanges) N(exchange_took) N(exchange_gave) N(verified)             \
+	N(forgotten) N(to_forget)
 
 #define WRITE_B(f) wr_bytes(w, s->f, 16);
 #define WRITE_N(f) wr_var(w, (uint64_t)(s->f));
@@ -168,6 +169,7 @@ add_work(struct dyn_stats *s, const struct work_stats *w)
 	s->replica_puts += w->replica_puts;
 	s->pulled_rows += w->pulled_rows;
 	s->hinted += w->hinted;
+	s->forgotten += w->forgotten;
 }
 
 static void
@@ -212,6 +214,7 @@ host_stats(struct host *h, struct dyn_stats *s)
 	s->exchange_took = h->copies.repair.took;
 	s->exchange_gave = h->copies.repair.gave;
 	s->verified = h->copies.trees.walked;
+	s->to_forget = h->copies.collect.wishes;
 	pthread_mutex_unlock(&h->lock);
 }
 

@@ -577,6 +577,8 @@ get_ended(struct world *w, struct call *c, const struct op *op)
 	if (!s->kept[c->key].there || below(w, 20) == 0)
 		remember(&s->kept[c->key], op, ids, count);
 	remember(&s->last[c->key], op, ids, count);
+	w->out.entries = MAX(w->out.entries, (unsigned)(s->last[c->key].clock.vector_count +
+	    s->last[c->key].clock.cloud_count));
 }
 
 static void
@@ -875,6 +877,7 @@ node_start(struct world *w, struct node *n)
 	work_catching(n->work, sync_catching(n->sync));
 	DEMAND(detect_new(&n->detect, &d, moment_of(w, n)) == 0);
 	DEMAND(member_new(&n->member, &m, moment_of(w, n), &n->out[GOSSIP]) == 0);
+	w->out.actors++;
 	tell(w, "%c starts", node_letter(&n->id));
 	for (unsigned i = 0; i < w->o.nodes; i++)
 		for (unsigned t = 0; t < THREADS; t++)
@@ -951,7 +954,7 @@ crash(struct world *w, struct node *n)
 			w->open--;
 		}
 	judge_trees(w, n);
-	w->out.forgotten += work_forgotten(n->work);
+	w->out.forgotten += work_stats(n->work)->forgotten;
 	free_machines(n);
 	if (w->o.power)
 		disk_crash(n->disk, &w->rng);
@@ -1381,7 +1384,7 @@ heal(struct world *w)
 	for (unsigned i = 0; i < w->o.nodes; i++)
 		judge_trees(w, &w->nodes[i]);
 	for (unsigned i = 0; i < w->o.nodes; i++)
-		w->out.forgotten += work_forgotten(w->nodes[i].work);
+		w->out.forgotten += work_stats(w->nodes[i].work)->forgotten;
 	if (!converged(w)) {
 		fprintf(stderr, "S7: copies differ %u s after all was healed\n", (unsigned)(HEAL_LIMIT / NS_PER_S));
 		w->out.broken++;

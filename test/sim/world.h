@@ -53,6 +53,7 @@ struct outcome {
 	uint64_t virtual_ns;
 	unsigned calls, done;
 	uint64_t forgotten, cleared; /* rows, at all nodes together; directories */
+	unsigned actors, entries;    /* all that there were; the most in a clock read */
 	unsigned puts[2], puts_done[2]; /* on nodes that are not, and are, of `side` */
 	unsigned broken;     /* promises; the stories went to stderr */
 };
