@@ -588,6 +588,138 @@ START_TEST(malformed_bytes_are_refused)
 }
 END_TEST
 
+/* -------------------------------------------------------------- forgetting */
+
+#define ELEVEN "a1 b1 c1 d1 e1 f1 g1 h1 i1 j1 k1"
+
+/* What is left of an object that all owners hold alike; actor: whose largest
+ * forgotten counter is asked for. */
+static const struct {
+	const char *object;
+	enum object_old old;
+	const char *left, *actor;
+	uint64_t forgotten;
+} olds[] = {
+	/* Tombstones go as a whole. */
+	{ "a3 b1", OBJECT_OLD_ALL, "", "a", 3 },
+	{ "a3 b1 +a7", OBJECT_OLD_ALL, "", "a", 7 },
+	{ "a3 b1 | b1!", OBJECT_OLD_ALL, "", "c", 0 },
+	{ "", OBJECT_FRESH, NULL, "a", 0 },
+	/* What can be seen stays, and so do short clocks. */
+	{ "a3 b1 | b1=x", OBJECT_FRESH, NULL, "a", 0 },
+	{ ELEVEN " | a1=x b1=x c1=x d1=x e1=x f1=x g1=x h1=x i1=x j1=x k1=x", OBJECT_FRESH, NULL,
+	    "a", 0 },
+	/* Of long ones, who made what is there. */
+	{ ELEVEN " | b1=x", OBJECT_OLD_CLOCK, "b1 | b1=x", "a", 1 },
+	{ ELEVEN " | b1=x", OBJECT_OLD_CLOCK, "b1 | b1=x", "b", 0 },
+	{ "a1 b5 c1 d1 e1 f1 g1 h1 i1 +a5 +b7 +b9 | b7=x i1=y", OBJECT_OLD_CLOCK,
+	    "b5 i1 +b7 +b9 | b7=x i1=y", "a", 5 },
+};
+
+START_TEST(what_can_be_forgotten)
+{
+	struct buf *o = object_of(olds[_i].object), *left;
+	uint64_t forgotten;
+	int rc;
+
+	ck_assert_int_eq(object_old(bytes(o), 1000), olds[_i].old);
+	if (olds[_i].left != NULL) {
+		rc = object_forget(bytes(o), 1000, actor_of(olds[_i].actor), &left, &forgotten);
+		ck_assert_int_eq(rc, 0);
+		assert_versions(bytes(left), olds[_i].left);
+		ck_assert_uint_eq(forgotten, olds[_i].forgotten);
+		buf_unref(left);
+	} else if (o->len > 0) {
+		rc = object_forget(bytes(o), 1000, actor_of("a"), &left, &forgotten);
+		ck_assert_int_eq(rc, DYN_EINVAL);
+		ck_assert_ptr_null(left);
+	}
+	buf_unref(o);
+}
+END_TEST
+
+START_TEST(the_expired_is_a_tombstone_when_its_time_has_come)
+{
+	struct buf *o = object_of(""), *left;
+	uint64_t forgotten;
+
+	put(&o, (struct mint){ .expiry_ms = 500 }, "a", NULL, "x");
+	put(&o, (struct mint){ .expiry_ms = 700 }, "b", NULL, "y");
+	ck_assert_int_eq(object_old(bytes(o), 0), OBJECT_OLD_LATER);
+	ck_assert_int_eq(object_old(bytes(o), 699), OBJECT_OLD_LATER);
+	ck_assert_int_eq(object_forget(bytes(o), 699, actor_of("a"), &left, &forgotten), DYN_EINVAL);
+	ck_assert_int_eq(object_old(bytes(o), 700), OBJECT_OLD_ALL);
+	ck_assert_int_eq(object_forget(bytes(o), 700, actor_of("a"), &left, &forgotten), 0);
+	ck_assert_uint_eq(left->len, 0);
+	ck_assert_uint_eq(forgotten, 1);
+	buf_unref(left);
+	/* One that stays is enough to keep the others. */
+	put(&o, (struct mint){ .expiry_ms = 0 }, "c", NULL, "z");
+	ck_assert_int_eq(object_old(bytes(o), 700), OBJECT_FRESH);
+	buf_unref(o);
+}
+END_TEST
+
+/* Contexts are kept for long, and may know what the copy has forgotten: no counter is
+ * used twice, whatever of the actor came back by a context. */
+static const struct {
+	const char *now, *context;
+	uint64_t floor;
+	const char *then; /* NULL: the actor has lost something */
+} floors[] = {
+	{ "", NULL, 5, "a6 | a6=v" },
+	{ "", "a4 b2", 5, "a6 b2 | a6=v" },
+	{ "", "a5", 5, "a6 | a6=v" },
+	{ "", "a6", 5, NULL },
+	{ "a2 b1 | b1=x", NULL, 5, "a6 b1 | a6=v b1=x" },
+	{ "b1 +a3 | b1=x", NULL, 5, "a6 b1 | a6=v b1=x" },
+	{ "b1 +a7 | b1=x", NULL, 5, NULL },
+	{ "a7 b1 | a7=x", NULL, 5, "a8 b1 | a7=x a8=v" },
+};
+
+START_TEST(no_counter_is_used_twice)
+{
+	struct buf *now = object_of(floors[_i].now);
+
+	if (floors[_i].then == NULL) {
+		ck_assert_int_eq(try_put(floors[_i].now, "a", floors[_i].context,
+		    (struct mint){ .floor = floors[_i].floor }), DYN_ECORRUPT);
+	} else {
+		put(&now, (struct mint){ .floor = floors[_i].floor }, "a", floors[_i].context, "v");
+		assert_versions(bytes(now), floors[_i].then);
+	}
+	buf_unref(now);
+}
+END_TEST
+
+/* A copy that is out of date: what others made may have been deleted since, what was
+ * replaced stays so. */
+static const struct {
+	const char *object, *left;
+} onlys[] = {
+	{ "", "" },
+	{ "b1 | b1=x", "" },
+	{ "a3 b2 | a2=x a3=y", "a3 b2 | a2=x a3=y" },
+	{ "a3 b2 | a3=y b2=x", "a3 b1 | a3=y" },
+	{ "a3 b4 | a3=y b2=x", "a3 b1 +b3 +b4 | a3=y" },
+	{ "b5 c1 | b2=x b4=y c1=z", "b1 +b3 +b5 |" },
+	{ "b5 +b7 +b9 | b7=x b9=y", "b5 |" },
+	{ "b5 +b7 +b9 | b4=x b9=y", "b3 +b5 +b7 |" },
+	{ "a1 b2", "a1 b2 |" },
+};
+
+START_TEST(only_what_we_did)
+{
+	const struct actor us[2] = { actor_of("z"), actor_of("a") };
+	struct buf *o = object_of(onlys[_i].object), *left;
+
+	ck_assert_int_eq(object_only(bytes(o), us, 2, &left), 0);
+	assert_versions(bytes(left), onlys[_i].left);
+	buf_unref(left);
+	buf_unref(o);
+}
+END_TEST
+
 /* -------------------------------------------------------------- out of memory */
 
 #define WIDE "a1 b1 c1 d1 e1 f1 g1 h1 i1 j1 k1 l1 m1"
@@ -609,6 +741,12 @@ START_TEST(failing_allocations)
 		object_fini(&o);
 		rc = object_merge(bytes(a), bytes(b), &out);
 		ck_assert(rc == OBJECT_BOTH || (rc == DYN_ENOMEM && out == NULL));
+		buf_unref(out);
+		rc = object_forget(bytes(b), 0, actor_of("z"), &out, &(uint64_t){ 0 });
+		ck_assert(rc == 0 || (rc == DYN_ENOMEM && out == NULL));
+		buf_unref(out);
+		rc = object_only(bytes(b), &m.actor, 1, &out);
+		ck_assert(rc == 0 || (rc == DYN_ENOMEM && out == NULL));
 		buf_unref(out);
 		rc = object_put(bytes(b), &m, &out, &dot);
 		ck_assert(rc == 0 || (rc == DYN_ENOMEM && out == NULL && dot.counter == 0));
@@ -640,6 +778,10 @@ object_suite(void)
 	tcase_add_test(c, siblings_have_a_limit);
 	tcase_add_test(c, expiry_travels_with_the_version);
 	tcase_add_test(c, too_large_is_refused);
+	c = test_case(s, "forgetting", the_expired_is_a_tombstone_when_its_time_has_come);
+	tcase_add_loop_test(c, what_can_be_forgotten, 0, ARRAY_LEN(olds));
+	tcase_add_loop_test(c, no_counter_is_used_twice, 0, ARRAY_LEN(floors));
+	tcase_add_loop_test(c, only_what_we_did, 0, ARRAY_LEN(onlys));
 	c = test_case(s, "bytes", failing_allocations);
 	tcase_add_loop_test(c, bytes_are_golden, 0, ARRAY_LEN(goldens));
 	tcase_add_loop_test(c, golden_bytes_decode_whole_or_not_at_all, 0, ARRAY_LEN(goldens));
