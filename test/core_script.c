@@ -193,6 +193,22 @@ with_record(struct view *v, const struct record *r)
 }
 
 struct view *
+view_fenced(const struct view *v, bool settled)
+{
+	struct view *next;
+	struct table *t;
+
+	MUST(view_alloc(&next, &v->settings, v->count) == 0);
+	memcpy(next->records, v->records, v->count * sizeof(*v->records));
+	MUST(table_collect(&t, v->current) == 0);
+	next->base = table_ref(settled ? t : v->current);
+	next->reading = table_ref(settled ? t : v->current);
+	next->current = t;
+	MUST(view_seal(next) == 0);
+	return next;
+}
+
+struct view *
 view_ring(unsigned members, unsigned n, unsigned partitions)
 {
 	struct settings s = { .name = "test", .partitions = partitions, .n = (uint8_t)n,

@@ -60,6 +60,8 @@ struct dyn_id node_id(char);
 char node_letter(const struct dyn_id *); /* '?' for none, '-' for a client */
 /* A settled view of nodes a, b, ... with so many copies. */
 struct view *view_ring(unsigned members, unsigned n, unsigned partitions);
+/* The view with a fence for collecting after this one, as far as all have followed. */
+struct view *view_fenced(const struct view *, bool settled);
 /* The next view, the given one being unref'd: a node more; a node less; a
  * node says that it holds all (and reads) by current. */
 struct view *view_joins(struct view *, char);

@@ -218,23 +218,6 @@ node_free(struct node *n)
 	free(n);
 }
 
-/* The view with a fence after this one, as far as all have followed. */
-static struct view *
-fence_after(const struct view *v, bool settled)
-{
-	struct view *next;
-	struct table *t;
-
-	ck_assert_int_eq(view_alloc(&next, &v->settings, v->count), 0);
-	memcpy(next->records, v->records, v->count * sizeof(*v->records));
-	ck_assert_int_eq(table_collect(&t, v->current), 0);
-	next->base = settled ? table_ref(t) : table_ref(v->current);
-	next->reading = settled ? table_ref(t) : table_ref(v->current);
-	next->current = t;
-	ck_assert_int_eq(view_seal(next), 0);
-	return next;
-}
-
 static bool
 is_owner(struct node *n, char who)
 {
@@ -304,9 +287,9 @@ follow(struct node *n)
 {
 	struct view *before = view_ref(n->v);
 
-	see_view(n, fence_after(before, false));
+	see_view(n, view_fenced(before, false));
 	fenced(n);
-	see_view(n, fence_after(before, true));
+	see_view(n, view_fenced(before, true));
 	view_unref(before);
 }
 
@@ -350,7 +333,7 @@ START_TEST(a_round)
 	ck_assert_uint_eq(n->fences, 1);
 	ck_assert_uint_eq(n->count, 0);
 	/* On its way to the fence, nothing. */
-	see_view(n, fence_after(n->v, false));
+	see_view(n, view_fenced(n->v, false));
 	fenced(n);
 	ck_assert_uint_eq(n->count, 0);
 	node_free(n);
@@ -511,9 +494,9 @@ START_TEST(another_table_comes)
 	all_look(n);
 	all_agree(n);
 	pass(n, PERIOD / 2);
-	v = fence_after(n->v, true);
+	v = view_fenced(n->v, true);
 	/* A fence, but not the one after what was agreed. */
-	see_view(n, fence_after(v, true));
+	see_view(n, view_fenced(v, true));
 	view_unref(v);
 	fenced(n);
 	nothing_is_forgotten(n);
@@ -591,7 +574,7 @@ START_TEST(looking_is_answered_when_the_view_is_on_disk)
 	ck_assert_int_eq(ask(n, 'b', n->v, COLLECT_LOOK, slice(far, 4)), DYN_EPROTO);
 	ck_assert_int_eq(ask(n, 'b', n->v, 9, slice(list, 4)), DYN_EPROTO);
 	/* Not before all of this node is behind the fence, and settled. */
-	moving = fence_after(n->v, false);
+	moving = view_fenced(n->v, false);
 	see_view(n, moving);
 	ck_assert_int_eq(ask(n, 'b', n->v, COLLECT_LOOK, slice(list, 4)), 0);
 	ck_assert_int_eq(n->reply_rc, DYN_EBUSY);

@@ -28,7 +28,7 @@ struct node {
 	int rc; /* of FX_FAIL */
 	char text[256];
 	unsigned side; /* of a split */
-	unsigned warnings, errors, views, lost;
+	unsigned warnings, errors, views, lost, stale;
 };
 
 enum what { DELIVER, UNREACHABLE, SYNCED };
@@ -296,6 +296,9 @@ carry_out(struct sim *s, unsigned i)
 			break;
 		case FX_LOST:
 			n->lost++;
+			break;
+		case FX_STALE:
+			n->stale++;
 			break;
 		case FX_FAIL:
 			n->failed = true;
@@ -575,11 +578,20 @@ START_TEST(splits_heal)
 }
 END_TEST
 
+static void
+want_fence(struct sim *s, unsigned i)
+{
+	struct node *n = &s->node[i];
+
+	member_collect(n->m, member_view(n->m)->current, sim_moment(s), &s->out);
+	carry_out(s, i);
+}
+
 /* Crashes, restarts at other addresses, splits and joins, all at random. */
 START_TEST(storms)
 {
 	struct sim *s = sim_new(300 + (uint64_t)_i);
-	unsigned port = 20000;
+	unsigned port = 20000, fences = 0;
 
 	s->partitions = 32;
 	s->loss = 10;
@@ -588,7 +600,7 @@ START_TEST(storms)
 	for (unsigned step = 0; step < 60; step++) {
 		struct node *n = &s->node[rng_below(&s->rng, s->count)];
 
-		switch (rng_below(&s->rng, 5)) {
+		switch (rng_below(&s->rng, 6)) {
 		case 0:
 			if (s->count < 24)
 				sim_add(s, FIRST ",127.0.0.1:7001");
@@ -608,6 +620,12 @@ START_TEST(storms)
 		case 3:
 			n->side = !n->side;
 			break;
+		case 4:
+			if (n->up && n->m != NULL && member_view(n->m) != NULL) {
+				want_fence(s, (unsigned)(n - s->node));
+				fences++;
+			}
+			break;
 		default:
 			sim_run(s, rng_below(&s->rng, 2 * NS_PER_S));
 		}
@@ -619,7 +637,9 @@ START_TEST(storms)
 			sim_start(s, &s->node[i], FIRST ",127.0.0.1:7001");
 	}
 	sim_agree(s, 120 * NS_PER_S);
-	ck_assert_uint_le(epoch(s), s->count + 1);
+	ck_assert_uint_le(epoch(s), s->count + fences + 1);
+	for (unsigned i = 0; i < s->count; i++)
+		ck_assert_uint_eq(s->node[i].stale, 0);
 	check_quiet(s);
 	sim_free(s);
 }
@@ -824,6 +844,96 @@ START_TEST(rolled_back_directory)
 	ck_assert_uint_eq(member_incarnation(n->m), 1006);
 	ck_assert_uint_ge(n->warnings, 1);
 	ck_assert_uint_eq(n->lost, 1); /* its copies are old too */
+	check_quiet(s);
+	sim_free(s);
+}
+END_TEST
+
+/* A fence is a next table with the same owners, to which all follow as to any. */
+START_TEST(a_fence)
+{
+	struct sim *s = sim_new(720 + (uint64_t)_i);
+	const struct table *before, *after;
+	struct view *old;
+	uint64_t first;
+
+	s->partitions = 32;
+	s->loss = 10;
+	for (unsigned i = 0; i < 4; i++)
+		sim_add(s, FIRST);
+	sim_agree(s, 60 * NS_PER_S);
+	first = epoch(s);
+	old = view_ref(s->node[0].view);
+	before = old->current;
+	ck_assert_uint_eq(before->collected, 0);
+	/* Two who want the same get one. */
+	want_fence(s, 1);
+	want_fence(s, 3);
+	sim_agree(s, 60 * NS_PER_S);
+	after = s->node[2].view->base;
+	ck_assert_uint_eq(epoch(s), first + 1);
+	ck_assert_uint_eq(after->collected, first + 1);
+	ck_assert_int_eq(digest_compare(&after->parent, &before->digest), 0);
+	for (unsigned p = 0; p < 32; p++)
+		for (unsigned k = 0; k < s->count; k++)
+			ck_assert_uint_eq(table_rank(before, p, &s->node[k].id),
+			    table_rank(after, p, &s->node[k].id));
+	/* The wish is one for that table, and no other. */
+	member_collect(s->node[0].m, before, sim_moment(s), &s->out);
+	carry_out(s, 0);
+	sim_run(s, 5 * NS_PER_S);
+	ck_assert_uint_eq(epoch(s), first + 1);
+	/* Who joins later finds it in its first table. */
+	sim_add(s, FIRST);
+	sim_agree(s, 60 * NS_PER_S);
+	ck_assert_uint_eq(s->node[4].view->base->collected, first + 1);
+	for (unsigned i = 0; i < s->count; i++)
+		ck_assert_uint_eq(s->node[i].stale, 0);
+	check_quiet(s);
+	view_unref(old);
+	sim_free(s);
+}
+END_TEST
+
+/* A directory from before a fence: it is held back until its copies were cleared. */
+START_TEST(a_directory_of_before_a_fence)
+{
+	struct sim *s = sim_new(730 + (uint64_t)_i);
+	struct view *backup;
+	struct node *n;
+
+	s->unsafe = true;
+	s->partitions = 32;
+	for (unsigned i = 0; i < 3; i++)
+		sim_add(s, FIRST);
+	sim_agree(s, 60 * NS_PER_S);
+	n = &s->node[1];
+	backup = view_ref(n->view);
+	want_fence(s, 0);
+	sim_agree(s, 60 * NS_PER_S);
+	sim_stop(n);
+	view_unref(n->view);
+	n->view = backup;
+	sim_start(s, n, FIRST);
+	sim_run(s, 10 * NS_PER_S);
+	ck_assert_uint_eq(n->stale, 1);
+	ck_assert_uint_eq(n->view->current->epoch + 1, s->node[0].view->current->epoch);
+	/* A crash before it was done: all of it once more. */
+	if (_i == 1) {
+		sim_stop(n);
+		sim_start(s, n, FIRST);
+		sim_run(s, 10 * NS_PER_S);
+		ck_assert_uint_eq(n->stale, 2);
+	}
+	member_cleared(n->m, sim_moment(s), &s->out);
+	carry_out(s, 1);
+	sim_agree(s, 60 * NS_PER_S);
+	ck_assert_uint_eq(n->view->base->collected, n->view->base->epoch);
+	ck_assert_uint_eq(n->stale, 1 + (unsigned)_i);
+	/* It is a member like the others again. */
+	want_fence(s, 1);
+	sim_agree(s, 60 * NS_PER_S);
+	ck_assert_uint_eq(n->stale, 1 + (unsigned)_i);
 	check_quiet(s);
 	sim_free(s);
 }
@@ -1188,13 +1298,13 @@ START_TEST(garbage_closes_the_connection)
 		memset(&m, 0, sizeof(m));
 		switch (kinds[i]) {
 		case MSG_GOSSIP:
-			m.gossip.view = slice("\1garbage", 8);
+			m.gossip.view = slice("\2garbage", 8);
 			break;
 		case MSG_GOSSIP_ACK:
-			m.gossip_ack.view = slice("\1garbage", 8);
+			m.gossip_ack.view = slice("\2garbage", 8);
 			break;
 		default:
-			m.view.view = slice("\1garbage", 8);
+			m.view.view = slice("\2garbage", 8);
 		}
 		ck_assert_int_eq(frame_to(s, 0, 1, kinds[i], &m),
 		    kinds[i] == MSG_VIEW ? 0 : DYN_EPROTO);
@@ -1424,6 +1534,8 @@ suite(void)
 	tcase_add_test(c, incarnations_rise);
 	tcase_add_loop_test(c, restart_in_the_middle_of_a_change, 0, 10);
 	tcase_add_test(c, rolled_back_directory);
+	tcase_add_loop_test(c, a_fence, 0, 5);
+	tcase_add_loop_test(c, a_directory_of_before_a_fence, 0, 2);
 	tcase_add_loop_test(c, copied_directory, 0, 5);
 	c = tcase_create("joining");
 	suite_add_tcase(s, c);
