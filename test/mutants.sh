@@ -31,6 +31,7 @@ guards()
 	hint-*) echo quorum standin hint store write core_ring ;;
 	lost-*) echo member cluster/lost ;;
 	repair-*) echo catching repair trees merkle admit read replica ;;
+	forget-*) echo collect cluster/forget ;;
 	core-*) echo quorum store read write ask replica work pull core_ring ;;
 	*) echo node api values ;;
 	esac
