@@ -208,7 +208,8 @@ by_name(const void *a, const void *b)
 static void
 gather(struct collect *c, struct moment m)
 {
-	struct gathering g = { .c = c, .now_ms = m.wall_ms - MIN(m.wall_ms, COLLECT_EXPIRY_MARGIN) };
+	struct gathering g = { .c = c,
+		.now_ms = m.wall_ms - MIN(m.wall_ms, COLLECT_EXPIRY_MARGIN) };
 
 	map_each(&c->wishes, gather_wish, &g);
 	dyn_buffer_free(&g.value);

@@ -640,6 +640,7 @@ hint_keeps(const struct hint *h, unsigned partition)
 {
 	unsigned char first[32], last[HINT_ID_MAX];
 	bool keeps = false;
+	int rc = 0;
 
 	if (h->count == 0)
 		return false;
@@ -652,11 +653,11 @@ hint_keeps(const struct hint *h, unsigned partition)
 		memcpy(first, d->owner.bytes, 16);
 		memcpy(last, d->owner.bytes, 16);
 		/* What cannot be read may be there. */
-		if (d->count > 0 &&
-		    h->o.engine->scan(h->o.engine->self, DYN_SPACE_HINT, slice(first, sizeof(first)),
-		        slice(last, sizeof(last)), keep_row, &keeps) != 0)
-			return true;
-		if (keeps)
+		if (d->count > 0)
+			rc = h->o.engine->scan(h->o.engine->self, DYN_SPACE_HINT,
+			    slice(first, sizeof(first)), slice(last, sizeof(last)), keep_row,
+			    &keeps);
+		if (rc != 0 || keeps)
 			return true;
 	}
 	return false;

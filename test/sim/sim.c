@@ -227,6 +227,8 @@ seconds(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+static bool first_only; /* -x */
+
 /* Every jobs-th seed; 0 if all passed. */
 static int
 run_some(uint64_t first, uint64_t count, unsigned job, unsigned jobs)
@@ -250,6 +252,8 @@ run_some(uint64_t first, uint64_t count, unsigned job, unsigned jobs)
 		if (out.broken > 0) {
 			repeat();
 			failed++;
+			if (first_only)
+				break;
 		}
 	}
 	printf("sim: %" PRIu64 " of %" PRIu64 " seeds passed, %.2f virtual hours, %.0f x real time; %" PRIu64
@@ -285,6 +289,9 @@ main(int argc, char **argv)
 	int rc = 0, status;
 
 	signal(SIGABRT, aborted);
+	first_only = argc > 1 && strcmp(argv[1], "-x") == 0;
+	argc -= first_only;
+	argv += first_only;
 	if (argc == 3 && strcmp(argv[1], "-f") == 0)
 		return run_file(argv[2]);
 	if (argc >= 3 && (strcmp(argv[1], "-t") == 0 || strcmp(argv[1], "-s") == 0))
@@ -295,7 +302,7 @@ main(int argc, char **argv)
 		argv += 2;
 	}
 	if (argc != 3 || jobs == 0) {
-		fprintf(stderr, "usage: sim [-j JOBS] FIRST SEEDS | sim -f FILE | sim -t|-s SEED [NAME=VALUE ...]\n");
+		fprintf(stderr, "usage: sim [-x] [-j JOBS] FIRST SEEDS | sim -f FILE | sim -t|-s SEED [NAME=VALUE ...]\n");
 		return 2;
 	}
 	for (unsigned i = 0; i < jobs; i++)

@@ -23,10 +23,7 @@
 
 #define MS NS_PER_MS
 #define NODES_MAX 9
-#define KEYS_MAX 8
-#define SESSIONS_MAX 6
 #define IDS_MAX 256 /* values in one answer */
-#define COPIES 3
 #define PARTITIONS 16
 #define HEAL_LIMIT (120 * NS_PER_S)
 
@@ -102,7 +99,7 @@ struct context {
 
 struct session {
 	unsigned key;
-	struct context last[KEYS_MAX], kept[KEYS_MAX];
+	struct context last[SWARM_KEYS], kept[SWARM_KEYS];
 	bool busy;
 };
 
@@ -126,7 +123,7 @@ struct world {
 	struct node nodes[NODES_MAX];
 	struct link links[NODES_MAX][NODES_MAX][THREADS];
 	bool cut[NODES_MAX][NODES_MAX];
-	struct session sessions[SESSIONS_MAX];
+	struct session sessions[SWARM_SESSIONS];
 	struct call *calls;
 	struct oracle *oracle;
 	struct outcome out;
@@ -570,7 +567,7 @@ get_ended(struct world *w, struct call *c, const struct op *op)
 	uint64_t ids[IDS_MAX];
 	size_t count = values_of(op->object, ids, ARRAY_LEN(ids));
 	struct oracle_read r = { .key = c->key, .session = c->session, .node = c->node,
-		.strict_r = c->strict_r, .n = COPIES, .began = c->began, .ended = w->now, .ids = ids,
+		.strict_r = c->strict_r, .n = SWARM_COPIES, .began = c->began, .ended = w->now, .ids = ids,
 		.count = count };
 
 	oracle_read(w->oracle, &r);
@@ -712,6 +709,21 @@ save_meta(struct world *w, struct node *n, const struct effect *e)
 }
 
 static void
+forgetting(struct world *w, struct node *n, struct effect *e)
+{
+	if (e->kind == FX_COLLECT) {
+		post(w, n, GOSSIP, L_COLLECT, view_ref(e->view), 0, NULL);
+	} else if (e->kind == FX_CLEARED) {
+		post(w, n, GOSSIP, L_CLEARED, NULL, 0, NULL);
+	} else {
+		w->out.cleared++;
+		post(w, n, WORKER, L_LOST, NULL, 0, NULL);
+		post(w, n, SYNC, L_LOST, NULL, 0, NULL);
+		post(w, n, SYNC, L_CLEAR, NULL, 0, NULL);
+	}
+}
+
+static void
 effect(struct world *w, struct node *n, enum thread t, struct effect *e)
 {
 	switch (e->kind) {
@@ -776,16 +788,9 @@ effect(struct world *w, struct node *n, enum thread t, struct effect *e)
 		post(w, n, SYNC, L_LOST, NULL, 0, NULL);
 		break;
 	case FX_COLLECT:
-		post(w, n, GOSSIP, L_COLLECT, view_ref(e->view), 0, NULL);
-		break;
 	case FX_STALE:
-		w->out.cleared++;
-		post(w, n, WORKER, L_LOST, NULL, 0, NULL);
-		post(w, n, SYNC, L_LOST, NULL, 0, NULL);
-		post(w, n, SYNC, L_CLEAR, NULL, 0, NULL);
-		break;
 	case FX_CLEARED:
-		post(w, n, GOSSIP, L_CLEARED, NULL, 0, NULL);
+		forgetting(w, n, e);
 		break;
 	case FX_RESET:
 		break_link(w, index_of(w, n), index_of(w, node_of(w, &e->to)), GOSSIP, 0);
@@ -972,6 +977,31 @@ fenced_letter(struct world *w, struct node *n, struct view *v, int rc, struct mo
 }
 
 static void
+forgetting_letter(struct node *n, const struct event *e, struct view *v, struct moment m)
+{
+	if (e->letter == L_LOST && e->lane == SYNC)
+		sync_lost_all(n->sync, m, &n->out[SYNC]);
+	else if (e->letter == L_LOST)
+		work_lost(n->work);
+	else if (e->letter == L_COLLECT)
+		member_collect(n->member, v->current, m, &n->out[GOSSIP]);
+	else if (e->letter == L_CLEAR)
+		sync_clear(n->sync, m, &n->out[SYNC]);
+	else
+		member_cleared(n->member, m, &n->out[GOSSIP]);
+	view_unref(v);
+}
+
+static void
+liveness_letter(struct node *n, const struct event *e, struct moment m)
+{
+	if (e->lane == SYNC)
+		sync_liveness(n->sync, &e->id, (enum dyn_liveness)e->rc, m, &n->out[SYNC]);
+	else if (e->rc != DYN_DOUBTED)
+		work_peer_suspect(n->work, &e->id, e->rc == DYN_SUSPECT, m, &n->out[WORKER]);
+}
+
+static void
 letter(struct world *w, struct event *e)
 {
 	struct node *n = &w->nodes[e->node];
@@ -1014,12 +1044,6 @@ letter(struct world *w, struct event *e)
 	case L_CATCHING:
 		work_catching(n->work, what);
 		break;
-	case L_LOST:
-		if (e->lane == SYNC)
-			sync_lost_all(n->sync, m, &n->out[SYNC]);
-		else
-			work_lost(n->work);
-		break;
 	case L_SAVED:
 		sync_saved(n->sync, (enum saved_for)e->rc, 0, m, &n->out[SYNC]);
 		break;
@@ -1027,10 +1051,7 @@ letter(struct world *w, struct event *e)
 		work_hints_full(n->work, e->rc != 0);
 		break;
 	case L_LIVENESS:
-		if (e->lane == SYNC)
-			sync_liveness(n->sync, &e->id, (enum dyn_liveness)e->rc, m, &n->out[SYNC]);
-		else if (e->rc != DYN_DOUBTED)
-			work_peer_suspect(n->work, &e->id, e->rc == DYN_SUSPECT, m, &n->out[WORKER]);
+		liveness_letter(n, e, m);
 		break;
 	case L_DOUBT:
 		detect_doubt(n->detect, &e->id, m, &n->out[GOSSIP]);
@@ -1046,14 +1067,10 @@ letter(struct world *w, struct event *e)
 		view_unref(what);
 		break;
 	case L_COLLECT:
-		member_collect(n->member, ((struct view *)what)->current, m, &n->out[GOSSIP]);
-		view_unref(what);
-		break;
 	case L_CLEAR:
-		sync_clear(n->sync, m, &n->out[SYNC]);
-		break;
 	case L_CLEARED:
-		member_cleared(n->member, m, &n->out[GOSSIP]);
+	case L_LOST:
+		forgetting_letter(n, e, what, m);
 		break;
 	case L_POKE:
 		member_poke(n->member, &e->id, m, &n->out[GOSSIP]);
@@ -1279,7 +1296,7 @@ copy_of(struct world *w, const struct view *v, unsigned key, unsigned i, struct 
 	struct group g;
 
 	view_readers(v, name_partition(buf_slice(name), PARTITIONS), &g);
-	DEMAND(g.count == COPIES);
+	DEMAND(g.count == SWARM_COPIES);
 	*owner = node_of(w, &v->records[g.member[i]].id);
 	s = disk_find((*owner)->disk, DYN_SPACE_DATA, buf_slice(name));
 	buf_unref(name);
@@ -1292,7 +1309,7 @@ converged(struct world *w)
 	struct node *owner;
 
 	for (unsigned k = 0; k < w->o.keys; k++)
-		for (unsigned i = 1; i < COPIES; i++)
+		for (unsigned i = 1; i < SWARM_COPIES; i++)
 			if (!slice_equal(copy_of(w, w->nodes[0].saved, k, 0, &owner),
 			    copy_of(w, w->nodes[0].saved, k, i, &owner)))
 				return false;
@@ -1315,7 +1332,7 @@ static bool
 remembers(struct world *w)
 {
 	for (unsigned k = 0; k < w->o.keys; k++)
-		for (unsigned i = 0; i < COPIES; i++) {
+		for (unsigned i = 0; i < SWARM_COPIES; i++) {
 			struct node *owner;
 
 			if (object_old(copy_of(w, w->nodes[0].saved, k, i, &owner), 0) != OBJECT_FRESH)
@@ -1360,7 +1377,7 @@ heal(struct world *w)
 	run_for(w, 10 * NS_PER_S);
 	while (w->now < until) {
 		for (unsigned k = 0; w->o.reads_repair && k < w->o.keys; k++) {
-			const struct with how = { .r = COPIES, .w = (uint8_t)w->o.w, .lww = is_lww(w, k),
+			const struct with how = { .r = SWARM_COPIES, .w = (uint8_t)w->o.w, .lww = is_lww(w, k),
 				.flags = DYN_STRICT };
 
 			start_call(w, &w->nodes[below(w, w->o.nodes)], 0, OP_GET, k, &how, NULL);
@@ -1371,7 +1388,7 @@ heal(struct world *w)
 	}
 	await_forgetting(w);
 	for (unsigned k = 0; k < w->o.keys; k++)
-		for (unsigned i = 0; i < COPIES; i++) {
+		for (unsigned i = 0; i < SWARM_COPIES; i++) {
 			struct node *owner;
 			struct dyn_slice s = copy_of(w, w->nodes[0].saved, k, i, &owner);
 			struct buf *object = buf_copy(s.data, s.len);
@@ -1409,8 +1426,8 @@ world_free(struct world *w)
 				free(p->frames);
 			}
 	}
-	for (unsigned s = 0; s < SESSIONS_MAX; s++)
-		for (unsigned k = 0; k < KEYS_MAX; k++) {
+	for (unsigned s = 0; s < SWARM_SESSIONS; s++)
+		for (unsigned k = 0; k < SWARM_KEYS; k++) {
 			clock_fini(&w->sessions[s].last[k].clock);
 			clock_fini(&w->sessions[s].kept[k].clock);
 		}
@@ -1425,55 +1442,12 @@ world_free(struct world *w)
 	free(w);
 }
 
-void
-swarm_draw(struct swarm *o, uint64_t seed)
-{
-	struct rng r = { mix64(seed) };
-	/* Each fault is there in about half of the runs. */
-	#define DRAW(least, most) (rng_below(&r, 2) == 0 ? 0 : \
-	    (unsigned)((least) + rng_below(&r, (most) - (least) + 1)))
-	*o = (struct swarm){ .nodes = 3 + (unsigned)rng_below(&r, 5), .keys = 1 + (unsigned)rng_below(&r, 8),
-		.sessions = 1 + (unsigned)rng_below(&r, SESSIONS_MAX) };
-	o->w = 1 + (unsigned)rng_below(&r, 3);
-	o->r = rng_below(&r, 4) == 0 ? 1 : COPIES + 1 - o->w;
-	o->storm_ms = 20000 + (unsigned)rng_below(&r, 40000);
-	o->op_gap_ms = 200 + (unsigned)rng_below(&r, 800);
-	o->crash_ms = DRAW(1000, 15000);
-	o->break_ms = DRAW(200, 5000);
-	o->split_ms = DRAW(2000, 20000);
-	o->pause_ms = DRAW(2000, 20000);
-	o->jump_ms = DRAW(1000, 20000);
-	o->slow_frame = DRAW(1, 50);
-	o->hang_ms = 10 + (unsigned)rng_below(&r, 2000);
-	o->fail_commit = DRAW(1, 100);
-	o->commit_us = 100 + (unsigned)rng_below(&r, 30000);
-	o->mailbox_us = 10 + (unsigned)rng_below(&r, 3000);
-	o->weak = DRAW(10, 400);
-	o->keep_context = DRAW(50, 500);
-	o->lww = rng_below(&r, 3) == 0;
-	o->deletes = rng_below(&r, 2) == 0;
-	o->power = rng_below(&r, 2) == 0;
-	o->strict = (unsigned)rng_below(&r, 3) * 500;
-	o->hint_bytes = rng_below(&r, 4) == 0 ? 200 : 1 << 20;
-	o->hint_age_ms = rng_below(&r, 4) == 0 ? 2000 : 86400000;
-	o->repair_ms = 500 + (unsigned)rng_below(&r, 10000);
-	o->walk_ms = rng_below(&r, 2) == 0 ? 86400000 : 1000 + (unsigned)rng_below(&r, 20000);
-	o->reads_repair = rng_below(&r, 3) == 0;
-	o->collect_ms = rng_below(&r, 3) == 0 ? 3600000 : 500 + (unsigned)rng_below(&r, 5000);
-	/* Only what is on two disks survives the loss of one. */
-	if (o->w >= 2 && rng_below(&r, 3) == 0) {
-		o->lose = 1 + (unsigned)rng_below(&r, 2);
-		o->weak = 0;
-	}
-	#undef DRAW
-}
-
 struct outcome
 world_run(const struct swarm *o, uint64_t seed, bool trace)
 {
 	const struct oracle_options options = { .skew = UINT64_MAX };
 	struct world *w = calloc(1, sizeof(*w));
-	struct view *v = view_ring(o->nodes, COPIES, PARTITIONS);
+	struct view *v = view_ring(o->nodes, SWARM_COPIES, PARTITIONS);
 	struct outcome out;
 	size_t broken;
 

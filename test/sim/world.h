@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { SWARM_KEYS = 8, SWARM_SESSIONS = 6, SWARM_COPIES = 3 };
+
 struct swarm {
 	unsigned nodes, keys, sessions;
 	unsigned r, w;
@@ -58,6 +60,7 @@ struct outcome {
 	unsigned broken;     /* promises; the stories went to stderr */
 };
 
+/* swarm.c */
 void swarm_draw(struct swarm *, uint64_t seed);
 /* trace: each event to stderr. */
 struct outcome world_run(const struct swarm *, uint64_t seed, bool trace);

@@ -4,507 +4,13 @@
  * Goal: whatever the order and loss of messages, all members end with the same
  * view; epochs do not run away; and at no moment can a read by one member's
  * view miss a write by another's (the argument at the head of view.c).
- * Method: up to 30 machines on a virtual clock and a lossy, slow network that
- * is drawn from a seed; each time a view is published it is held against those
- * of all others.  Single conversations are scripted and their traces compared.
+ * Method: up to 30 machines (test/members.h); single conversations are scripted and
+ * their traces compared.
  */
-#include "core/member.h"
-#include "test/test.h"
+#include "test/members.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-#define NODES 32
-#define MS NS_PER_MS
-
-struct node {
-	struct member *m;
-	struct dyn_id id;
-	char address[DYN_ADDRESS_MAX];
-	uint64_t incarnation;
-	struct view *view;  /* last published: survives a crash, as if on disk */
-	struct digest last; /* table whose data was asked for */
-	bool member, client, up, failed;
-	int rc; /* of FX_FAIL */
-	char text[256];
-	unsigned side; /* of a split */
-	unsigned warnings, errors, views, lost, stale;
-};
-
-enum what { DELIVER, UNREACHABLE, SYNCED };
-
-struct happening {
-	struct timer timer;
-	enum what what;
-	unsigned to, from;
-	uint64_t life; /* incarnation of `to` that this is for */
-	uint64_t conn;
-	struct buf *frame;
-	struct dyn_id id;
-	const char *address;
-	struct table *table;
-};
-
-struct sim {
-	struct rng rng;
-	uint64_t now;
-	struct timers timers;
-	struct node node[NODES];
-	unsigned count;
-	struct outbox out;
-	unsigned loss; /* per cent */
-	uint64_t delay_max;
-	uint64_t trace;
-	bool unsafe; /* a test that rolls a directory back */
-	unsigned breaches;
-	char *script; /* where a trace in words goes, or NULL */
-	const char *ring;
-	unsigned partitions, n;
-};
-
-static struct sim *
-sim_new(uint64_t seed)
-{
-	struct sim *s = calloc(1, sizeof(*s));
-
-	ck_assert_ptr_nonnull(s);
-	s->rng.state = seed * 2654435761u + test_seed();
-	s->now = 5 * NS_PER_S;
-	s->delay_max = 20 * MS;
-	ck_assert_int_eq(timers_init(&s->timers), 0);
-	outbox_init(&s->out);
-	return s;
-}
-
-static void
-happening_free(struct happening *h)
-{
-	buf_unref(h->frame);
-	table_unref(h->table);
-	free(h);
-}
-
-static void
-sim_free(struct sim *s)
-{
-	struct timer *t;
-
-	while ((t = timers_pop(&s->timers, TIME_NEVER)) != NULL)
-		happening_free(CONTAINER_OF(t, struct happening, timer));
-	timers_fini(&s->timers);
-	for (unsigned i = 0; i < s->count; i++) {
-		member_free(s->node[i].m);
-		view_unref(s->node[i].view);
-	}
-	outbox_fini(&s->out);
-	free(s);
-	ck_assert_int_eq(mem_balance(), 0);
-}
-
-static struct moment
-sim_moment(const struct sim *s)
-{
-	struct moment m = {s->now, s->now / MS};
-
-	return m;
-}
-
-static struct happening *
-plan(struct sim *s, enum what what, unsigned to, uint64_t delay)
-{
-	struct happening *h = calloc(1, sizeof(*h));
-
-	ck_assert_ptr_nonnull(h);
-	h->what = what;
-	h->to = to;
-	h->life = s->node[to].incarnation;
-	ck_assert_int_eq(timer_set(&s->timers, &h->timer, s->now + delay), 0);
-	return h;
-}
-
-static uint64_t
-delay(struct sim *s)
-{
-	uint64_t most = rng_below(&s->rng, 20) == 0 ? s->delay_max * 20 : s->delay_max;
-
-	return MS + rng_below(&s->rng, most);
-}
-
-static struct node *
-node_at(struct sim *s, const char *address)
-{
-	for (unsigned i = 0; i < s->count; i++)
-		if (s->node[i].up && strcmp(s->node[i].address, address) == 0)
-			return &s->node[i];
-	return NULL;
-}
-
-/* A message on its way, by the address the sender knows. */
-static void
-post(struct sim *s, unsigned from, const struct effect *e)
-{
-	const struct record *r = NULL;
-	const char *address = e->address;
-	struct node *to;
-	struct happening *h;
-
-	if (address == NULL && s->node[from].view != NULL) {
-		r = view_find(s->node[from].view, &e->to);
-		address = r != NULL ? r->address : NULL;
-	}
-	to = address != NULL ? node_at(s, address) : NULL;
-	if (to == NULL || to->side != s->node[from].side ||
-	    (e->address == NULL && !id_equal(&to->id, &e->to))) {
-		h = plan(s, UNREACHABLE, from, delay(s));
-		h->id = e->to;
-		h->address = e->address;
-		return;
-	}
-	if (rng_below(&s->rng, 100) < s->loss)
-		return;
-	h = plan(s, DELIVER, (unsigned)(to - s->node), delay(s));
-	h->from = from;
-	h->conn = from + 1;
-	h->frame = buf_ref(e->frame);
-}
-
-static void
-post_reply(struct sim *s, unsigned from, const struct effect *e)
-{
-	unsigned to = (unsigned)e->conn - 1;
-	struct happening *h;
-
-	if (!s->node[to].up || s->node[to].side != s->node[from].side ||
-	    rng_below(&s->rng, 100) < s->loss)
-		return;
-	h = plan(s, DELIVER, to, delay(s));
-	h->from = from;
-	h->conn = from + 1;
-	h->frame = buf_ref(e->frame);
-}
-
-/* Reads by the view of a must be met by writes by the view of b. */
-static bool
-met(const struct view *a, const struct view *b)
-{
-	return table_compare(a->reading, b->base) == 0 ||
-	       table_compare(a->reading, b->current) == 0;
-}
-
-static void
-check_safety(struct sim *s, unsigned i)
-{
-	const struct node *me = &s->node[i];
-
-	for (unsigned j = 0; j < s->count && me->member && !s->unsafe; j++) {
-		const struct node *other = &s->node[j];
-
-		if (!other->member || other->view == NULL ||
-		    !id_equal(
-			&other->view->settings.ring_id, &me->view->settings.ring_id))
-			continue;
-		s->breaches += !met(me->view, other->view) || !met(other->view, me->view);
-	}
-}
-
-static void
-publish(struct sim *s, unsigned i, struct view *v)
-{
-	struct node *n = &s->node[i];
-	const struct record *mine = view_find(v, &n->id);
-	struct happening *h;
-
-	ck_assert(v->current != NULL);
-	ck_assert(n->view == NULL || view_stamp(v) >= view_stamp(n->view));
-	view_unref(n->view);
-	n->view = view_ref(v);
-	n->views++;
-	n->member = !n->client;
-	check_safety(s, i);
-	if (n->client)
-		return;
-	ck_assert_ptr_nonnull(mine);
-	if (record_synced(mine, v->current) ||
-	    digest_compare(&n->last, &v->current->digest) == 0)
-		return;
-	n->last = v->current->digest;
-	h = plan(s, SYNCED, i, 10 * MS + rng_below(&s->rng, 300 * MS));
-	h->table = table_ref(v->current);
-}
-
-static void
-describe(struct sim *s, unsigned i, const struct effect *e)
-{
-	char *at = s->script + strlen(s->script);
-	struct frame f;
-	union msg m;
-
-	at += sprintf(at, "%u ", i);
-	switch (e->kind) {
-	case FX_SEND:
-	case FX_REPLY:
-		ck_assert_int_eq(frame_decode(&f, buf_slice(e->frame)), 0);
-		ck_assert_int_eq(msg_decode(f.kind, f.body, &m), 0);
-		at += sprintf(at, "%s %s e%u", e->kind == FX_SEND ? "send" : "reply",
-		    msg_name(f.kind), (unsigned)(f.epoch / 4));
-		if (f.kind == MSG_GOSSIP)
-			at += sprintf(at, "%s", m.gossip.view.len > 0 ? " view" : "");
-		if (f.kind == MSG_GOSSIP_ACK)
-			at += sprintf(at, " rc=%d%s", msg_rc(m.gossip_ack.rc),
-			    m.gossip_ack.view.len > 0 ? " view" : "");
-		if (f.kind == MSG_VIEW)
-			at += sprintf(at, "%s", m.view.view.len > 0 ? " view" : "");
-		break;
-	case FX_VIEW:
-		at += sprintf(at, "view e%u phase %d of %u",
-		    (unsigned)e->view->current->epoch, (int)view_phase(e->view),
-		    (unsigned)e->view->count);
-		break;
-	case FX_FAIL:
-		at += sprintf(at, "fail %d", e->rc);
-		break;
-	default:
-		at[-2] = '\0';
-		return;
-	}
-	sprintf(at, "\n");
-}
-
-static void
-carry_out(struct sim *s, unsigned i)
-{
-	struct node *n = &s->node[i];
-
-	for (size_t k = 0; k < s->out.count; k++) {
-		struct effect *e = &s->out.list[k];
-
-		if (s->script != NULL)
-			describe(s, i, e);
-		switch (e->kind) {
-		case FX_SEND:
-			post(s, i, e);
-			break;
-		case FX_REPLY:
-			post_reply(s, i, e);
-			break;
-		case FX_VIEW:
-			publish(s, i, e->view);
-			break;
-		case FX_LOG:
-			n->errors += e->rc == DYN_LOG_ERROR;
-			n->warnings += e->rc == DYN_LOG_WARNING;
-			break;
-		case FX_LOST:
-			n->lost++;
-			break;
-		case FX_STALE:
-			n->stale++;
-			break;
-		case FX_FAIL:
-			n->failed = true;
-			n->rc = e->rc;
-			snprintf(
-			    n->text, sizeof(n->text), "%s", (const char *)e->frame->data);
-			break;
-		default:
-			ck_abort_msg("effect %d", (int)e->kind);
-		}
-		effect_drop(e);
-	}
-	s->out.count = 0;
-}
-
-/* ------------------------------------------------------------------ nodes */
-
-/* A new node at an address; not started. */
-static struct node *
-sim_node(struct sim *s, const char *address)
-{
-	struct node *n = &s->node[s->count++];
-
-	ck_assert_uint_le(s->count, NODES);
-	n->id.bytes[0] = (unsigned char)rng_next(&s->rng);
-	n->id.bytes[14] = 1;
-	n->id.bytes[15] = (unsigned char)s->count;
-	strcpy(n->address, address);
-	return n;
-}
-
-static void
-sim_options(struct sim *s, struct node *n, const char *seeds, struct member_options *o)
-{
-	memset(o, 0, sizeof(*o));
-	o->self.id = n->id;
-	o->self.incarnation = n->incarnation;
-	o->self.weight = 100;
-	o->self.workers = 1;
-	strcpy(o->self.address, n->address);
-	strcpy(o->settings.name, s->ring != NULL ? s->ring : "test");
-	o->settings.partitions = s->partitions;
-	o->settings.n = (uint8_t)s->n;
-	memcpy(o->settings.ring_id.bytes, n->id.bytes, 16);
-	o->settings.secret[0] = 5;
-	o->saved = n->view;
-	o->seeds = seeds;
-	o->client = n->client;
-	o->seed = rng_next(&s->rng);
-}
-
-static void
-sim_begin(struct sim *s, struct node *n, const struct member_options *o)
-{
-	n->up = true;
-	n->failed = false;
-	memset(&n->last, 0, sizeof(n->last));
-	ck_assert_int_eq(member_new(&n->m, o, sim_moment(s), &s->out), 0);
-	carry_out(s, (unsigned)(n - s->node));
-}
-
-static void
-sim_start(struct sim *s, struct node *n, const char *seeds)
-{
-	struct member_options o;
-
-	n->incarnation++;
-	sim_options(s, n, seeds, &o);
-	sim_begin(s, n, &o);
-}
-
-static struct node *
-sim_add(struct sim *s, const char *seeds)
-{
-	char address[32];
-	struct node *n;
-
-	snprintf(address, sizeof(address), "127.0.0.1:%u", 7000 + s->count);
-	n = sim_node(s, address);
-	sim_start(s, n, seeds);
-	return n;
-}
-
-static void
-sim_stop(struct node *n)
-{
-	member_free(n->m);
-	n->m = NULL;
-	n->up = false;
-}
-
-static void
-happen(struct sim *s, struct happening *h)
-{
-	struct node *n = &s->node[h->to];
-	struct frame f;
-	union msg m;
-
-	if (!n->up || (h->what != DELIVER && h->life != n->incarnation))
-		return;
-	s->trace = mix64(
-	    s->trace ^ (s->now + h->what * 3 + h->to * 7 +
-			   (h->frame != NULL ? hash_quick(buf_slice(h->frame)) : 0)));
-	switch (h->what) {
-	case DELIVER:
-		ck_assert_int_eq(frame_decode(&f, buf_slice(h->frame)), 0);
-		ck_assert_int_eq(msg_decode(f.kind, f.body, &m), 0);
-		ck_assert_int_eq(member_frame(n->m, &s->node[h->from].id, h->conn, &f, &m,
-				     sim_moment(s), &s->out),
-		    0);
-		break;
-	case UNREACHABLE:
-		member_unreachable(
-		    n->m, &h->id, h->address, DYN_EIO, sim_moment(s), &s->out);
-		break;
-	case SYNCED:
-		member_synced(n->m, h->table, sim_moment(s), &s->out);
-		break;
-	}
-	carry_out(s, h->to);
-}
-
-static void
-sim_run(struct sim *s, uint64_t ns)
-{
-	uint64_t end = s->now + ns;
-
-	for (;;) {
-		uint64_t next = timers_next(&s->timers);
-		struct timer *t;
-
-		for (unsigned i = 0; i < s->count; i++)
-			if (s->node[i].up)
-				next = MIN(next, member_wake(s->node[i].m));
-		if (next > end)
-			break;
-		s->now = MAX(s->now, next);
-		while ((t = timers_pop(&s->timers, s->now)) != NULL) {
-			struct happening *h = CONTAINER_OF(t, struct happening, timer);
-
-			happen(s, h);
-			happening_free(h);
-		}
-		for (unsigned i = 0; i < s->count; i++) {
-			struct node *n = &s->node[i];
-
-			if (!n->up || member_wake(n->m) > s->now)
-				continue;
-			member_tick(n->m, sim_moment(s), &s->out);
-			carry_out(s, i);
-			ck_assert_uint_gt(member_wake(n->m), s->now);
-		}
-	}
-	s->now = end;
-}
-
-/* All members up have one view, settled, with a seat for each. */
-static bool
-agreed(const struct sim *s)
-{
-	const struct view *v = NULL;
-	unsigned members = 0;
-
-	for (unsigned i = 0; i < s->count; i++) {
-		const struct node *n = &s->node[i];
-
-		members += n->member || (n->up && !n->client);
-		if (!n->up || n->client)
-			continue;
-		if (n->view == NULL || (v != NULL && !view_equal(v, n->view)))
-			return false;
-		v = n->view;
-	}
-	return v != NULL && view_phase(v) == VIEW_SETTLED &&
-	       v->current->seats_count == members;
-}
-
-/* Run until they agree; how long it took. */
-static uint64_t
-sim_agree(struct sim *s, uint64_t limit)
-{
-	uint64_t start = s->now;
-
-	while (!agreed(s)) {
-		ck_assert_msg(s->now < start + limit, "no agreement after %llu ms",
-		    (unsigned long long)(limit / MS));
-		sim_run(s, 50 * MS);
-	}
-	ck_assert_uint_eq(s->breaches, 0);
-	return s->now - start;
-}
-
-static uint64_t
-epoch(const struct sim *s)
-{
-	return s->node[0].view->current->epoch;
-}
-
-static void
-check_quiet(const struct sim *s)
-{
-	for (unsigned i = 0; i < s->count; i++) {
-		ck_assert_uint_eq(s->node[i].errors, 0);
-		ck_assert(!s->node[i].failed);
-	}
-}
 
 #define FIRST "127.0.0.1:7000"
 
@@ -521,8 +27,8 @@ START_TEST(all_at_once)
 		sim_add(s, FIRST ",127.0.0.1:7001");
 	sim_agree(s, 60 * NS_PER_S);
 	ck_assert_uint_eq(s->node[0].view->count, count);
-	ck_assert_uint_le(epoch(s), count);
-	check_quiet(s);
+	ck_assert_uint_le(sim_epoch(s), count);
+	sim_check_quiet(s);
 	sim_free(s);
 }
 END_TEST
@@ -536,9 +42,9 @@ START_TEST(one_by_one)
 	for (unsigned i = 0; i < 12; i++) {
 		sim_add(s, FIRST);
 		sim_agree(s, 30 * NS_PER_S);
-		ck_assert_uint_eq(epoch(s), i + 1);
+		ck_assert_uint_eq(sim_epoch(s), i + 1);
 	}
-	check_quiet(s);
+	sim_check_quiet(s);
 	sim_free(s);
 }
 END_TEST
@@ -555,7 +61,7 @@ START_TEST(splits_heal)
 		sim_add(s, FIRST ",127.0.0.1:7001");
 	sim_agree(s, 60 * NS_PER_S);
 	for (unsigned round = 0; round < 3; round++) {
-		uint64_t before = epoch(s);
+		uint64_t before = sim_epoch(s);
 
 		for (unsigned i = 0; i < s->count; i++)
 			s->node[i].side = (unsigned)rng_below(&s->rng, 2);
@@ -571,9 +77,9 @@ START_TEST(splits_heal)
 		for (unsigned i = 0; i < s->count; i++)
 			s->node[i].side = 0;
 		sim_agree(s, 90 * NS_PER_S);
-		ck_assert_uint_le(epoch(s), before + joins);
+		ck_assert_uint_le(sim_epoch(s), before + joins);
 	}
-	check_quiet(s);
+	sim_check_quiet(s);
 	sim_free(s);
 }
 END_TEST
@@ -584,7 +90,7 @@ want_fence(struct sim *s, unsigned i)
 	struct node *n = &s->node[i];
 
 	member_collect(n->m, member_view(n->m)->current, sim_moment(s), &s->out);
-	carry_out(s, i);
+	sim_carry_out(s, i);
 }
 
 /* Crashes, restarts at other addresses, splits and joins, all at random. */
@@ -637,10 +143,10 @@ START_TEST(storms)
 			sim_start(s, &s->node[i], FIRST ",127.0.0.1:7001");
 	}
 	sim_agree(s, 120 * NS_PER_S);
-	ck_assert_uint_le(epoch(s), s->count + fences + 1);
+	ck_assert_uint_le(sim_epoch(s), s->count + fences + 1);
 	for (unsigned i = 0; i < s->count; i++)
 		ck_assert_uint_eq(s->node[i].stale, 0);
-	check_quiet(s);
+	sim_check_quiet(s);
 	sim_free(s);
 }
 END_TEST
@@ -715,7 +221,7 @@ START_TEST(restart_with_another_address)
 	ck_assert_str_eq(r->address, "127.0.0.1:9999");
 	ck_assert_uint_eq(r->incarnation, 2);
 	/* The same machine, the same data: nothing moves. */
-	ck_assert_uint_eq(r->synced_epoch, epoch(s));
+	ck_assert_uint_eq(r->synced_epoch, sim_epoch(s));
 	ck_assert_uint_eq(s->node[0].view->current->seats_count, 5);
 	sim_free(s);
 }
@@ -731,7 +237,7 @@ START_TEST(everybody_moves)
 	for (unsigned i = 0; i < 8; i++)
 		sim_add(s, FIRST);
 	sim_agree(s, 60 * NS_PER_S);
-	before = epoch(s);
+	before = sim_epoch(s);
 	for (unsigned i = 0; i < s->count; i++)
 		sim_stop(&s->node[i]);
 	for (unsigned i = 0; i < s->count; i++) {
@@ -741,7 +247,7 @@ START_TEST(everybody_moves)
 		sim_start(s, &s->node[i], FIRST);
 	}
 	sim_agree(s, 30 * NS_PER_S);
-	ck_assert_uint_eq(epoch(s), before);
+	ck_assert_uint_eq(sim_epoch(s), before);
 	for (unsigned i = 0; i < s->count; i++)
 		ck_assert_str_eq(view_find(s->node[0].view, &s->node[i].id)->address,
 		    s->node[i].address);
@@ -844,7 +350,7 @@ START_TEST(rolled_back_directory)
 	ck_assert_uint_eq(member_incarnation(n->m), 1006);
 	ck_assert_uint_ge(n->warnings, 1);
 	ck_assert_uint_eq(n->lost, 1); /* its copies are old too */
-	check_quiet(s);
+	sim_check_quiet(s);
 	sim_free(s);
 }
 END_TEST
@@ -862,7 +368,7 @@ START_TEST(a_fence)
 	for (unsigned i = 0; i < 4; i++)
 		sim_add(s, FIRST);
 	sim_agree(s, 60 * NS_PER_S);
-	first = epoch(s);
+	first = sim_epoch(s);
 	old = view_ref(s->node[0].view);
 	before = old->current;
 	ck_assert_uint_eq(before->collected, 0);
@@ -871,7 +377,7 @@ START_TEST(a_fence)
 	want_fence(s, 3);
 	sim_agree(s, 60 * NS_PER_S);
 	after = s->node[2].view->base;
-	ck_assert_uint_eq(epoch(s), first + 1);
+	ck_assert_uint_eq(sim_epoch(s), first + 1);
 	ck_assert_uint_eq(after->collected, first + 1);
 	ck_assert_int_eq(digest_compare(&after->parent, &before->digest), 0);
 	for (unsigned p = 0; p < 32; p++)
@@ -880,16 +386,16 @@ START_TEST(a_fence)
 			    table_rank(after, p, &s->node[k].id));
 	/* The wish is one for that table, and no other. */
 	member_collect(s->node[0].m, before, sim_moment(s), &s->out);
-	carry_out(s, 0);
+	sim_carry_out(s, 0);
 	sim_run(s, 5 * NS_PER_S);
-	ck_assert_uint_eq(epoch(s), first + 1);
+	ck_assert_uint_eq(sim_epoch(s), first + 1);
 	/* Who joins later finds it in its first table. */
 	sim_add(s, FIRST);
 	sim_agree(s, 60 * NS_PER_S);
 	ck_assert_uint_eq(s->node[4].view->base->collected, first + 1);
 	for (unsigned i = 0; i < s->count; i++)
 		ck_assert_uint_eq(s->node[i].stale, 0);
-	check_quiet(s);
+	sim_check_quiet(s);
 	view_unref(old);
 	sim_free(s);
 }
@@ -926,7 +432,7 @@ START_TEST(a_directory_of_before_a_fence)
 		ck_assert_uint_eq(n->stale, 2);
 	}
 	member_cleared(n->m, sim_moment(s), &s->out);
-	carry_out(s, 1);
+	sim_carry_out(s, 1);
 	sim_agree(s, 60 * NS_PER_S);
 	ck_assert_uint_eq(n->view->base->collected, n->view->base->epoch);
 	ck_assert_uint_eq(n->stale, 1 + (unsigned)_i);
@@ -934,7 +440,7 @@ START_TEST(a_directory_of_before_a_fence)
 	want_fence(s, 1);
 	sim_agree(s, 60 * NS_PER_S);
 	ck_assert_uint_eq(n->stale, 1 + (unsigned)_i);
-	check_quiet(s);
+	sim_check_quiet(s);
 	sim_free(s);
 }
 END_TEST
@@ -1163,10 +669,10 @@ START_TEST(two_rings_meet)
 	ck_assert_int_eq(digest_compare(&second, &b->view->digest), 0);
 	ck_assert_uint_eq(a->warnings, 1);
 	ck_assert_uint_eq(b->warnings, 1);
-	check_quiet(s);
+	sim_check_quiet(s);
 	/* By another way, too. */
 	member_learn(a->m, b->view, sim_moment(s), &s->out);
-	carry_out(s, 0);
+	sim_carry_out(s, 0);
 	ck_assert_int_eq(digest_compare(&first, &a->view->digest), 0);
 	sim_free(s);
 }
@@ -1215,7 +721,7 @@ START_TEST(a_client_follows)
 	/* By the poll every 10 s. */
 	sim_add(s, FIRST);
 	sim_run(s, 5 * NS_PER_S);
-	ck_assert(agreed(s));
+	ck_assert(sim_agreed(s));
 	sim_run(s, CLIENT_POLL + NS_PER_S);
 	ck_assert(view_equal(c->view, s->node[0].view));
 
@@ -1224,7 +730,7 @@ START_TEST(a_client_follows)
 	sim_agree(s, 5 * NS_PER_S);
 	start = s->now;
 	member_poke(c->m, &s->node[1].id, sim_moment(s), &s->out);
-	carry_out(s, 3);
+	sim_carry_out(s, 3);
 	while (!view_equal(c->view, s->node[1].view)) {
 		ck_assert_uint_lt(s->now - start, NS_PER_S);
 		sim_run(s, MS);
@@ -1277,7 +783,7 @@ frame_to(
 	ck_assert_int_eq(msg_decode(f.kind, f.body, &decoded), 0);
 	rc = member_frame(s->node[to].m, &s->node[from].id, from + 1, &f, &decoded,
 	    sim_moment(s), &s->out);
-	carry_out(s, to);
+	sim_carry_out(s, to);
 	buf_unref(b);
 	return rc;
 }
@@ -1352,11 +858,11 @@ START_TEST(synced_counts_for_current_only)
 		sim_run(s, MS);
 	views = n->views;
 	member_synced(n->m, old, sim_moment(s), &s->out);
-	carry_out(s, 0);
+	sim_carry_out(s, 0);
 	ck_assert_uint_eq(n->views, views);
 	ck_assert(!record_synced(view_find(n->view, &n->id), n->view->current));
 	member_synced(n->m, n->view->current, sim_moment(s), &s->out);
-	carry_out(s, 0);
+	sim_carry_out(s, 0);
 	ck_assert_uint_eq(n->views, views + 1);
 	ck_assert(record_synced(view_find(n->view, &n->id), n->view->current));
 	table_unref(old);
@@ -1383,7 +889,7 @@ START_TEST(what_the_other_lacks_is_sent)
 	s->script = words;
 	words[0] = '\0';
 	member_poke(s->node[0].m, &s->node[1].id, sim_moment(s), &s->out);
-	carry_out(s, 0);
+	sim_carry_out(s, 0);
 	sim_run(s, 5 * MS);
 	ck_assert_ptr_eq(strstr(words, "0 send GOSSIP e3\n"
 				       "1 reply GOSSIP_ACK e2 rc=0 view\n"
@@ -1409,12 +915,12 @@ START_TEST(pokes_are_damped)
 	words[0] = '\0';
 	for (int i = 0; i < 100; i++) {
 		member_poke(s->node[0].m, &s->node[1].id, sim_moment(s), &s->out);
-		carry_out(s, 0);
+		sim_carry_out(s, 0);
 	}
 	expect(words, "0 send GOSSIP e2\n");
 	s->now += POKE_GAP;
 	member_poke(s->node[0].m, &s->node[1].id, sim_moment(s), &s->out);
-	carry_out(s, 0);
+	sim_carry_out(s, 0);
 	expect(words, "0 send GOSSIP e2\n0 send GOSSIP e2\n");
 	sim_free(s);
 }
@@ -1446,7 +952,7 @@ START_TEST(foreign_tables_are_reported)
 	}
 	hash_digest(slice("turned", 6), &t->digest);
 	member_learn(s->node[0].m, w, sim_moment(s), &s->out);
-	carry_out(s, 0);
+	sim_carry_out(s, 0);
 	ck_assert_uint_eq(s->node[0].errors, 1);
 	view_unref(v);
 	view_unref(w);
@@ -1502,7 +1008,7 @@ START_TEST(out_of_memory)
 		mem_fail_at(n);
 		while (member_new(&b->m, &o, sim_moment(s), &s->out) != 0)
 			ck_assert_ptr_null(b->m);
-		carry_out(s, 1);
+		sim_carry_out(s, 1);
 		if (n % 2 == 0)
 			sim_run(s, 3 * NS_PER_S);
 		mem_fail_at(0);
