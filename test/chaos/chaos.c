@@ -8,8 +8,9 @@
  * context of an earlier get (of this session, or of another), blind puts,
  * deletes.  From a seed come the faults: SIGKILL, SIGSTOP, a clean restart, a
  * link that is down, a split, frames that vanish in one direction, a full disk;
- * and now and then, when all copies are whole, a directory is wiped.  Then
- * everything is healed for good: within a minute all owners must hold the same,
+ * and now and then, when all copies are whole, a directory is wiped, or an old copy
+ * of it is put back.  Meanwhile what was deleted is forgotten, every second if all are
+ * there.  Then everything is healed for good: within a minute all owners must hold the same,
  * and the oracle judges all that was seen.
  *
  * What is drawn repeats with the seed; when things happen does not.
@@ -90,7 +91,8 @@ struct chaos {
 	uint64_t mend_at;
 	bool calm;
 	struct proc_answer answer;
-	unsigned faults[FAULTS], wipes;
+	unsigned faults[FAULTS], wipes, put_back;
+	struct line *copied; /* whose directory was copied; NULL: none's yet */
 	unsigned calls, done, failed, unknown, unanswered;
 	int last_open;
 };
@@ -177,6 +179,7 @@ make_lines(struct chaos *c)
 
 	ring_init(r, PEERS);
 	r->base.insecure = 1;
+	r->base.collect_period_ms = 1000;
 	for (unsigned i = 0; i < PEERS; i++) {
 		snprintf(addresses[i], sizeof(addresses[i]), "10.0.0.%u:7000", i + 1);
 		r->address[i] = addresses[i];
@@ -618,15 +621,26 @@ await_whole(struct chaos *c, bool calling)
 static void
 wipe(struct chaos *c)
 {
-	unsigned i = (unsigned)below(c, PEERS);
-	struct line *l = &c->lines[i];
+	struct line *l = &c->lines[below(c, PEERS)];
+	bool back = c->copied != NULL && below(c, 2) == 0;
 
 	await_whole(c, true);
-	tell(c, "n%u: wiped", i);
+	if (back)
+		l = c->copied;
 	proc_kill(l->proc);
 	ended(c, l, below(c, 2000) * MS);
 	shell("rm -rf %s", l->dir);
-	c->wipes++;
+	if (back)
+		shell("mv %s/copy %s", l->mount, l->dir);
+	c->put_back += back;
+	c->wipes += !back;
+	tell(c, "n%u: %s", (unsigned)(l - c->lines), back ? "put back" : "wiped");
+	if (c->copied != NULL)
+		shell("rm -rf %s/copy", c->copied->mount);
+	do
+		c->copied = &c->lines[below(c, PEERS)];
+	while (c->copied == l);
+	shell("cp -a %s %s/copy", c->copied->dir, c->copied->mount);
 }
 
 static void
@@ -731,6 +745,21 @@ setting(const char *name, unsigned otherwise)
 	return text != NULL && *text != '\0' ? (unsigned)strtoul(text, NULL, 10) : otherwise;
 }
 
+/* By the processes that run now. */
+static uint64_t
+forgotten(struct chaos *c)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < PEERS; i++) {
+		struct dyn_stats s = DYN_STATS_INIT;
+
+		proc_stats(c->lines[i].proc, &s);
+		sum += s.forgotten;
+	}
+	return sum;
+}
+
 static void
 report(struct chaos *c, unsigned seed, uint64_t converged)
 {
@@ -740,7 +769,8 @@ report(struct chaos *c, unsigned seed, uint64_t converged)
 	    c->unanswered);
 	for (unsigned f = 0; f < FAULTS; f++)
 		printf("%u %s, ", c->faults[f], fault_names[f]);
-	printf("%u wipes; the same everywhere %.1f s after the last\n", c->wipes,
+	printf("%u wipes, %u old directories put back; %" PRIu64 " rows forgotten; the same "
+	       "everywhere %.1f s after the last\n", c->wipes, c->put_back, forgotten(c),
 	    (double)converged / 1e9);
 }
 
