@@ -186,7 +186,7 @@ CHECK = B='$B' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' MAKE='$(MAKE)' FLAGS='$(FLAGS)
 	FUZZ='$(FUZZ)' CLUSTER='$(CLUSTER)' SIM='$(SIM)' SEEDS='$(SEEDS)' FIRST='$(FIRST)' \
 	test/check.sh
 
-.PHONY: check threaded demo bench bench-engine bench-handoff bench-detect bench-repair bench-outage accuse split chaos cover mutants tidy analyze format $(STEPS)
+.PHONY: check threaded demo bench bench-engine bench-handoff bench-detect bench-repair bench-outage bench-restart accuse split churn chaos cover mutants tidy analyze format $(STEPS)
 check: programs
 	@+$(CHECK) $(STEPS)
 header:
@@ -227,10 +227,14 @@ bench-repair: $(BENCH)
 	@KEYS='$(KEYS)' CK_DEFAULT_TIMEOUT=900 CK_VERBOSITY=silent $B/test/bench/repair_bench
 bench-outage: $(BENCH)
 	@CK_DEFAULT_TIMEOUT=300 CK_VERBOSITY=silent $B/test/bench/outage_bench
+bench-restart: $(BENCH)
+	@GIB='$(GIB)' CK_DEFAULT_TIMEOUT=900 CK_VERBOSITY=silent $B/test/bench/restart_bench
 accuse: $B/test/sim/accuse
 	@$B/test/sim/accuse $(or $(HOURS),200) $(or $(LOSS),5)
 split: $B/test/sim/split
 	@$B/test/sim/split $(or $(SEEDS),50)
+churn: $B/test/sim/churn
+	@$B/test/sim/churn $(or $(SEEDS),5)
 # Real processes in namespaces of their own; SECONDS= of faults from SEED=.
 chaos: $B/test/chaos/chaos
 	@SECONDS='$(SECONDS)' SEED='$(SEED)' $<
@@ -315,11 +319,14 @@ help:
 #=              bench-detect: how soon a silent or dead peer is known;
 #=              bench-repair: a lost directory filled again, an idle ring;
 #=              bench-outage: calls that fail while one of five is dead;
+#=              bench-restart: until a process with GIB=1 of data serves;
 #=              BENCH_ARGS= are passed on
 #=   accuse     false accusations by the detector: HOURS=200 of a ring of five,
 #=              LOSS=5 per cent of its packets lost
 #=   split      writes on both sides of a simulated ring of five cut in two:
 #=              SEEDS=50 times
+#=   churn      how large the clock of a key gets that 200 actors write:
+#=              SEEDS=5 simulated rings
 #=   chaos      real processes killed, stopped, cut off, wiped, for SECONDS=180,
 #=              drawn from SEED=1; wants root
 #=   mutants    which planted bugs (test/mutants/) the tests catch; MUTANTS=core

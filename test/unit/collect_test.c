@@ -7,6 +7,7 @@
  */
 #include "test/core_script.h"
 
+#include "core/arrive.h"
 #include "core/collect_private.h"
 #include "test/unit/notation.h"
 
@@ -633,6 +634,72 @@ START_TEST(dropping_is_for_the_first_owner_under_a_fence)
 }
 END_TEST
 
+/* ----------------------------------------------------- from before the fence */
+
+/* What the machine of arrivals says to a hint, or to rows to repair, sent under this
+ * view; 1: they went to the worker. */
+static int
+arrives(struct node *n, const struct view *sender, enum msg_kind kind)
+{
+	struct arrivals a;
+	struct frame f = view_head(sender, 9);
+	union msg msg, ack;
+	struct buf *object = object_of("b1 | b1=x"), *rows;
+	const struct dyn_id self = node_id('a');
+	struct wr w;
+	int rc = 1;
+
+	wr_init(&w, 64);
+	wr_slice(&w, buf_slice(n->name));
+	wr_slice(&w, buf_slice(object));
+	ck_assert_int_eq(wr_finish(&w, &rows), 0);
+	memset(&msg, 0, sizeof(msg));
+	if (kind == MSG_HINT)
+		msg.hint = (struct msg_hint){ n->partition, buf_slice(rows) };
+	else
+		msg.repair = (struct msg_repair){ n->partition, buf_slice(rows) };
+	f.kind = (uint8_t)kind;
+	arrive_init(&a, &self);
+	arrive_view(&a, n->v);
+	ck_assert_int_eq(arrive_frame(&a, 5, &f, &msg, &n->out), 0);
+	ck_assert_uint_eq(n->out.count, 1);
+	if (n->out.list[0].kind == FX_ROWS) {
+		rows_free(n->out.list[0].what);
+	} else {
+		ck_assert_int_eq(frame_decode(&f, buf_slice(n->out.list[0].frame)), 0);
+		ck_assert_int_eq(msg_decode(f.kind, f.body, &ack), 0);
+		rc = msg_rc(kind == MSG_HINT ? ack.hint_ack.rc : ack.repair_ack.rc);
+	}
+	effect_drop(&n->out.list[0]);
+	n->out.count = 0;
+	arrive_fini(&a);
+	buf_unref(object);
+	buf_unref(rows);
+	return rc;
+}
+
+START_TEST(rows_from_before_the_fence)
+{
+	static const enum msg_kind kinds[] = { MSG_HINT, MSG_REPAIR };
+	struct node *n = node_new();
+	struct view *old = view_ref(n->v), *next;
+
+	ck_assert_int_eq(arrives(n, old, kinds[_i]), 1);
+	next = view_fenced(old, false);
+	ck_assert_int_eq(arrives(n, next, kinds[_i]), 1); /* a step ahead */
+	view_unref(next);
+	/* Further on than this node's word allows: its own view must be an old one. */
+	next = view_fenced(old, true);
+	ck_assert_int_eq(arrives(n, next, kinds[_i]), DYN_EBUSY);
+	view_unref(next);
+	see_view(n, view_fenced(old, false));
+	ck_assert_int_eq(arrives(n, old, kinds[_i]), DYN_EMOVED);
+	ck_assert_int_eq(arrives(n, n->v, kinds[_i]), 1);
+	view_unref(old);
+	node_free(n);
+}
+END_TEST
+
 /* ------------------------------------------------------------------- clearing */
 
 START_TEST(all_rows_are_cleared)
@@ -683,6 +750,7 @@ suite(void)
 	tcase_add_test(c, drops_that_fail);
 	c = test_case(s, "asked", looking_is_answered_when_the_view_is_on_disk);
 	tcase_add_test(c, dropping_is_for_the_first_owner_under_a_fence);
+	tcase_add_loop_test(c, rows_from_before_the_fence, 0, 2);
 	test_case(s, "clearing", all_rows_are_cleared);
 	return s;
 }
