@@ -784,7 +784,7 @@ sync_effect(struct ring *r, struct node *n, struct effect *e)
 		MUST(n->fake->engine.apply(n->fake, &(struct dyn_row){ DYN_SPACE_META,
 		    dyn_str(e->address), buf_slice(e->frame) }, 1, DYN_DURABLE_DISK) == 0);
 		if (e->rc != SAVED_FOR_NOBODY)
-			sync_saved(n->sync, (enum saved_for)e->rc, 0, r->m, &n->out);
+			sync_saved(n->sync, 0, r->m, &n->out);
 		break;
 	case FX_HINTS_FULL:
 		work_hints_full(n->work, e->rc != 0);

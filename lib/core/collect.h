@@ -78,7 +78,7 @@ struct collect_figures {
 int collect_new(struct collect **out, const struct collect_options *, struct moment) DYN_CHECK;
 void collect_free(struct collect *);
 void collect_view(struct collect *, struct view *, struct moment, struct outbox *);
-/* All workers of this node are behind the fence of this view. */
+/* All workers of this node are behind the fence of this view, and it is on disk. */
 void collect_fenced(struct collect *, struct view *, struct moment, struct outbox *);
 void collect_changed(struct collect *, const struct changes *);
 /* A row that was scanned: for trees_options.row. */
@@ -91,8 +91,6 @@ int collect_frame(struct collect *, const struct dyn_id *from, uint64_t conn,
     const struct frame *, const union msg *, struct moment, struct outbox *) DYN_CHECK;
 /* ROWS_AGREE, ROWS_FORGET, ROWS_CLEAR.  Takes them over. */
 void collect_stored(struct collect *, struct rows *, int rc, struct moment, struct outbox *);
-/* A row that went out by FX_META for COLLECT is on disk, or is not (rc). */
-void collect_saved(struct collect *, int rc, struct outbox *);
 void collect_lost(struct collect *, const struct dyn_id *, struct moment, struct outbox *);
 /* The copies here are out of date (core/member.h, STALE): clear them, then
  * FX_CLEARED. */

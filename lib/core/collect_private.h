@@ -25,13 +25,12 @@ struct forgets {
 	bool listed;          /* its partition was asked about */
 };
 
-/* Somebody waits for an answer: to LOOK, when a row is saved; to DROP, when rows
- * are stored. */
+/* Who asked; to DROP it is answered when the rows are stored. */
 struct served {
 	struct list link;
 	enum collect_step step;
-	uint64_t conn, request, number;
-	struct buf *bits;
+	uint64_t conn, request, number; /* number: of the rows */
+	struct buf *bits;               /* LOOK: the answer */
 };
 
 struct collect {

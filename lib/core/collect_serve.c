@@ -2,8 +2,6 @@
  * out of date. */
 #include "core/collect_private.h"
 
-#define FENCE_ROW "fence"
-
 /* ----------------------------------------------------------------- answering */
 
 static void
@@ -27,7 +25,6 @@ served_free(struct collect *c, struct served *s)
 {
 	list_remove(&s->link);
 	c->served_count--;
-	buf_unref(s->bits);
 	mem_free(s);
 }
 
@@ -69,35 +66,12 @@ check(struct collect *c, const struct dyn_id *from, const struct frame *f, struc
 	return view_phase(c->view) == VIEW_SETTLED ? 0 : DYN_EBUSY;
 }
 
-/* The view was given to storage before: it is on disk when this row is. */
-static int
-save_fence(struct collect *c, struct outbox *out)
-{
-	unsigned char epoch[8];
-	uint64_t left = c->view->current->epoch;
-	struct buf *row;
-	struct effect *e;
-
-	for (unsigned i = 0; i < sizeof(epoch); i++, left >>= 8)
-		epoch[i] = (unsigned char)left;
-	row = buf_copy(epoch, sizeof(epoch));
-	if (row == NULL)
-		return DYN_ENOMEM;
-	e = outbox_add(out, FX_META);
-	e->address = FENCE_ROW;
-	e->frame = row;
-	e->rc = SAVED_FOR_COLLECT;
-	return 0;
-}
-
 static int
 look(struct collect *c, const struct msg_collect *ask, struct served *now, struct outbox *out)
 {
 	size_t count = ask->list.len / 4;
 	struct rd r = rd_from(ask->list);
-	struct served *s;
 	unsigned char *bits;
-	int rc;
 
 	now->bits = buf_new((count + 7) / 8);
 	if (now->bits == NULL)
@@ -112,17 +86,8 @@ look(struct collect *c, const struct msg_collect *ask, struct served *now, struc
 		if (hint_keeps(c->o.hint, p))
 			bits[i / 8] |= (unsigned char)(1u << i % 8);
 	}
-	s = served_add(c, now);
-	if (s == NULL)
-		return DYN_ENOMEM;
-	rc = save_fence(c, out);
-	if (rc == 0) {
-		now->bits = NULL; /* they are of `served` now */
-		return 0;
-	}
-	s->bits = NULL;
-	served_free(c, s);
-	return rc;
+	reply(c, now, 0, out);
+	return 0;
 }
 
 /* Names of one partition, ascending, with a digest each. */
@@ -205,28 +170,13 @@ collect_serve(struct collect *c, const struct dyn_id *from, uint64_t conn,
 	return rc == DYN_EPROTO ? rc : 0;
 }
 
-/* In the order in which they were asked for. */
-void
-collect_saved(struct collect *c, int rc, struct outbox *out)
-{
-	LIST_EACH(l, &c->served) {
-		struct served *s = CONTAINER_OF(l, struct served, link);
-
-		if (s->step != COLLECT_LOOK)
-			continue;
-		reply(c, s, rc, out);
-		served_free(c, s);
-		return;
-	}
-}
-
 bool
 collect_served(struct collect *c, struct rows *rows, int rc, struct outbox *out)
 {
 	LIST_EACH(l, &c->served) {
 		struct served *s = CONTAINER_OF(l, struct served, link);
 
-		if (s->step != COLLECT_DROP || s->number != rows->number)
+		if (s->number != rows->number)
 			continue;
 		reply(c, s, rc, out);
 		served_free(c, s);

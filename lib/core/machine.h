@@ -42,8 +42,8 @@ enum effect_kind {
 	FX_CLEARED, /* they have been cleared: member_cleared */
 	FX_CHANGED, /* rows were committed (what = struct changes *, core/rows.h) */
 	FX_LEDGER, /* who keeps how much for whom: ours, or (to) a member's */
-	FX_META,   /* save frame as the row `address` of DYN_SPACE_META; rc = enum
-	            * saved_for, if not 0: and tell sync_saved */
+	FX_META,   /* save frame as the row `address` of DYN_SPACE_META; rc =
+	            * SAVED_FOR_REPAIR: and tell sync_saved */
 	FX_HINTS_FULL, /* no room for hints (rc = 1), or again (0): work_hints_full */
 	FX_LIVENESS, /* what this node thinks of `to` now: rc = enum dyn_liveness */
 	FX_CATCHING, /* copies that may lack something: frame = a bit a partition, for
@@ -53,7 +53,7 @@ enum effect_kind {
 	FX_DOUBT   /* a request waits long for `to`: detect_doubt */
 };
 
-enum saved_for { SAVED_FOR_NOBODY, SAVED_FOR_REPAIR, SAVED_FOR_COLLECT };
+enum saved_for { SAVED_FOR_NOBODY, SAVED_FOR_REPAIR, SAVED_FOR_FENCE };
 
 struct effect {
 	enum effect_kind kind;

@@ -162,12 +162,9 @@ sync_stored(struct sync *s, struct rows *rows, int rc, struct moment m, struct o
 }
 
 void
-sync_saved(struct sync *s, enum saved_for whom, int rc, struct moment m, struct outbox *out)
+sync_saved(struct sync *s, int rc, struct moment m, struct outbox *out)
 {
-	if (whom == SAVED_FOR_COLLECT)
-		collect_saved(s->collect, rc, out);
-	else
-		repair_saved(s->repair, rc, m, out);
+	repair_saved(s->repair, rc, m, out);
 }
 
 void

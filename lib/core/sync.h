@@ -46,8 +46,9 @@ struct sync;
 
 int sync_new(struct sync **out, const struct sync_options *, struct moment) DYN_CHECK;
 void sync_free(struct sync *);
-/* The view changed.  The caller must then fence every worker by it and call
- * sync_fenced. */
+/* The view changed.  The caller must then fence every worker by it, see that it is
+ * on disk, and call sync_fenced: what this node says after that holds for its next
+ * life too. */
 void sync_view(struct sync *, struct view *, struct moment, struct outbox *);
 void sync_fenced(struct sync *, struct view *, struct moment, struct outbox *);
 /* A frame on a sync connection.  conn names the connection for FX_REPLY.
@@ -56,8 +57,8 @@ int sync_frame(struct sync *, const struct dyn_id *from, uint64_t conn, const st
     struct moment, struct outbox *) DYN_CHECK;
 /* Rows that went out by FX_ROWS are durable, or not (rc).  Takes them over. */
 void sync_stored(struct sync *, struct rows *, int rc, struct moment, struct outbox *);
-/* An FX_META for somebody is on disk, or is not (rc). */
-void sync_saved(struct sync *, enum saved_for, int rc, struct moment, struct outbox *);
+/* An FX_META for REPAIR is on disk, or is not (rc). */
+void sync_saved(struct sync *, int rc, struct moment, struct outbox *);
 /* FX_STALE: empties the copies, then FX_CLEARED. */
 void sync_clear(struct sync *, struct moment, struct outbox *);
 /* A worker committed changes.  Takes them over. */

@@ -20,6 +20,7 @@ struct syncer {
 	struct view *view;
 	uint64_t fenced;      /* workers, by this view: one bit each */
 	uint64_t fence_again; /* when to ask those again that did not answer */
+	struct view *saving;  /* all are: this row is on its way to the disk */
 	uint64_t figures_at, look_at;
 	bool closing, drained;
 	sem_t closed;
@@ -92,6 +93,7 @@ syncer_free(struct syncer *s)
 	sync_free(s->sync);
 	outbox_fini(&s->out);
 	view_unref(s->view);
+	view_unref(s->saving);
 	sem_destroy(&s->closed);
 	mem_free(s);
 }
@@ -145,6 +147,38 @@ on_down(void *arg, const struct dyn_id *id, unsigned worker, const char *address
 	sync_lost(s->sync, id, host_moment(&s->loop), &s->out);
 }
 
+/* Behind its fence this node says things for good (pull.h, collect.h): before that the
+ * view must be on disk.  It was given to storage before it came here, so it is when
+ * this row is. */
+static void
+save_fence(struct syncer *s)
+{
+	uint64_t all = UINT64_MAX >> (64 - s->host->workers_count);
+	struct buf *row;
+
+	if (s->fenced != all || s->saving != NULL)
+		return;
+	row = buf_copy(s->view->current->digest.b, sizeof(s->view->current->digest.b));
+	if (row == NULL)
+		return; /* fence_again */
+	s->fence_again = TIME_NEVER;
+	s->saving = view_ref(s->view);
+	storage_meta(s->host->storage, "fence", row, SAVED_FOR_FENCE);
+}
+
+static void
+fence_saved(struct syncer *s, int rc)
+{
+	bool same = table_compare(s->saving->current, s->view->current) == 0;
+
+	view_unref(s->saving);
+	s->saving = NULL;
+	if (rc == 0 && same)
+		sync_fenced(s->sync, s->view, host_moment(&s->loop), &s->out);
+	else
+		s->fence_again = s->loop.now + FENCE_RETRY;
+}
+
 static void
 fence(struct syncer *s)
 {
@@ -152,6 +186,7 @@ fence(struct syncer *s)
 	for (unsigned i = 0; i < s->host->workers_count; i++)
 		if ((s->fenced >> i & 1) == 0)
 			worker_fence(s->host->workers[i], s->view);
+	save_fence(s);
 }
 
 /* ---------------------------------------------------------------- effects */
@@ -337,14 +372,11 @@ fenced_came(struct letter *l)
 {
 	struct sync_letter *f = CONTAINER_OF(l, struct sync_letter, letter);
 	struct syncer *s = f->syncer;
-	uint64_t all = UINT64_MAX >> (64 - s->host->workers_count);
 
 	if (f->rc == 0 && table_compare(f->view->current, s->view->current) == 0)
 		s->fenced |= UINT64_C(1) << f->worker;
-	if (s->fenced == all) {
-		s->fence_again = TIME_NEVER;
-		sync_fenced(s->sync, s->view, host_moment(&s->loop), &s->out);
-	}
+	if (!s->closing)
+		save_fence(s);
 	view_unref(f->view);
 	mem_free(f);
 }
@@ -394,7 +426,10 @@ saved_came(struct letter *l)
 	struct sync_letter *c = CONTAINER_OF(l, struct sync_letter, letter);
 	struct syncer *s = c->syncer;
 
-	sync_saved(s->sync, c->saved_for, c->rc, host_moment(&s->loop), &s->out);
+	if (c->saved_for == SAVED_FOR_FENCE)
+		fence_saved(s, c->rc);
+	else
+		sync_saved(s->sync, c->rc, host_moment(&s->loop), &s->out);
 	mem_free(c);
 }
 

@@ -705,7 +705,7 @@ save_meta(struct world *w, struct node *n, const struct effect *e)
 
 	DEMAND(engine->apply(engine->self, &row, 1, DYN_DURABLE_DISK) == 0);
 	if (e->rc != SAVED_FOR_NOBODY)
-		post(w, n, SYNC, L_SAVED, NULL, e->rc, NULL);
+		post(w, n, SYNC, L_SAVED, NULL, 0, NULL);
 }
 
 static void
@@ -1045,7 +1045,7 @@ letter(struct world *w, struct event *e)
 		work_catching(n->work, what);
 		break;
 	case L_SAVED:
-		sync_saved(n->sync, (enum saved_for)e->rc, 0, m, &n->out[SYNC]);
+		sync_saved(n->sync, 0, m, &n->out[SYNC]);
 		break;
 	case L_FULL:
 		work_hints_full(n->work, e->rc != 0);
