@@ -486,6 +486,9 @@ say_frame(struct script *s, struct buf *frame, const char *prefix)
 	MUST(frame_decode(&f, buf_slice(frame)) == 0);
 	MUST(msg_decode(f.kind, f.body, &m) == 0);
 	say(s, "%s #%llu", prefix, (unsigned long long)f.request);
+	if (s->work->view != NULL && s->work->view->current != NULL &&
+	    f.epoch >> 2 != s->work->view->current->epoch)
+		say(s, " by table %llu", (unsigned long long)f.epoch >> 2);
 	say_message(s, &f, &m);
 }
 

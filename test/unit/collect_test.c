@@ -307,6 +307,7 @@ rounds(struct node *n)
 static void
 nothing_is_forgotten(struct node *n)
 {
+	ck_assert_int_eq(n->c->state, IDLE);
 	ck_assert_uint_eq(n->count, 0);
 	ck_assert_uint_eq(n->metas, 0);
 	ck_assert_uint_eq(rounds(n), 0);

@@ -46,6 +46,29 @@ START_TEST(own_copy_and_one_more)
 }
 END_TEST
 
+/* A fence for collecting comes in between: a repair says of which table it is, and
+ * this node's own copy takes none. */
+START_TEST(repairs_of_before_a_fence)
+{
+	struct view *before = view_ring(4, 3, 16), *after = view_fenced(before, true);
+	struct script *s = script_new(&(struct script_options){ .self = 'a', .view = before });
+	const char *key = view_key(after, "abc");
+
+	script_row(s, key, "b1 c1 |");
+	script_get(s, key);
+	script_skip(s);
+	script_get_ack(s, 'b', 1, 0, "b1 | b1=x");
+	EXPECT(s, "0 DONE get ok owners=2 b1 c1 |\n");
+	script_view(s, after);
+	script_get_ack(s, 'c', 1, 0, "b1 c1 d1 | d1=z");
+	EXPECT(s, "0 SEND PUT b #0 by table 2 b1 c1 d1 | d1=z\n");
+	script_turn(s);
+	ck_assert_uint_eq(s->batches_count, 0);
+	script_free(s);
+	view_unref(after);
+}
+END_TEST
+
 START_TEST(all_concurrent_versions)
 {
 	struct script *s = client();
@@ -492,6 +515,7 @@ suite(void)
 	tcase_add_test(c, who_does_not_answer_in_time_is_left_alone);
 	tcase_add_test(c, the_own_copy_is_repaired);
 	tcase_add_test(c, repair_merges_what_came_meanwhile);
+	tcase_add_test(c, repairs_of_before_a_fence);
 	tcase_add_test(c, a_tombstone_is_an_answer);
 	tcase_add_test(c, an_incomplete_copy_does_not_count);
 	tcase_add_test(c, too_few_in_reach);

@@ -625,6 +625,54 @@ START_TEST(moved_and_no_view_until_the_deadline)
 }
 END_TEST
 
+/* A fence for collecting comes in between: what others have forgotten since must not
+ * be sent to them once more, so what is sent is what the copy here holds by now. */
+START_TEST(read_again_after_a_fence)
+{
+	struct view *before = view_ring(4, 3, 16), *after = view_fenced(before, true);
+	struct script *s = script_new(&(struct script_options){ .self = 'a', .view = before });
+	const char *key = view_key(after, "abc");
+
+	script_row(s, key, "b1 | b1=old");
+	script_put(s, key, "x");
+	EXPECT(s, "0 SEND PUT b #1 a1 b1 | a1=x b1=old\n"
+	          "0 SEND PUT c #1 a1 b1 | a1=x b1=old\n");
+	script_commit(s, _i == 1 ? DYN_EIO : 0);
+	/* "old" is deleted. */
+	script_peer_put(s, 'b', NULL, 9, key, "b1 c1 |", DYN_DURABLE_MEMORY);
+	script_skip(s);
+	script_view(s, after);
+	script_put_ack(s, 'b', 1, DYN_EMOVED);
+	if (_i == 1)
+		/* The version is not here any more. */
+		EXPECT(s, "0 DONE put EUNKNOWN owners=0 disk=0\n");
+	else
+		EXPECT(s, "0 SEND PUT b #1 a1 b1 c1 | a1=x\n");
+	script_free(s);
+	view_unref(after);
+}
+END_TEST
+
+/* The same for a copy that goes to a stand-in later. */
+START_TEST(read_again_for_a_stand_in)
+{
+	struct view *before = view_ring(4, 3, 16), *after = view_fenced(before, true);
+	struct script *s = script_new(&(struct script_options){ .self = 'a', .view = before });
+	const char *key = view_key(after, "abc");
+
+	script_row(s, key, "b1 | b1=old");
+	script_put(s, key, "x");
+	script_commit(s, 0);
+	script_peer_put(s, 'b', NULL, 9, key, "b1 c1 |", DYN_DURABLE_MEMORY);
+	script_view(s, after);
+	script_skip(s);
+	script_down(s, 'c', true);
+	EXPECT(s, "0 SEND PUT d #1 a1 b1 c1 | a1=x for c\n");
+	script_free(s);
+	view_unref(after);
+}
+END_TEST
+
 START_TEST(no_table_yet)
 {
 	struct script *s = script_new(&(struct script_options){ .self = 'a' });
@@ -734,6 +782,8 @@ suite(void)
 	tcase_add_test(c, started_while_owners_change);
 	tcase_add_test(c, what_former_owners_have_is_not_forgotten);
 	tcase_add_test(c, moved_and_no_view_until_the_deadline);
+	tcase_add_loop_test(c, read_again_after_a_fence, 0, 2);
+	tcase_add_test(c, read_again_for_a_stand_in);
 	tcase_add_test(c, no_table_yet);
 	c = tcase_create("failures");
 	suite_add_tcase(s, c);
