@@ -2,8 +2,6 @@
  * others do for them, and clearing, is in collect_serve.c. */
 #include "core/collect_private.h"
 
-#include <stdlib.h>
-
 int
 collect_new(struct collect **out, const struct collect_options *options, struct moment m)
 {
@@ -198,11 +196,41 @@ gather_wish(void *arg, struct map_link *l)
 		(void)row_add(c, name, partition, &digest); /* else in the next round */
 }
 
-static int
-by_name(const void *a, const void *b)
+static bool
+before(const struct forgets *a, const struct forgets *b)
 {
-	return slice_compare(buf_slice(((const struct forgets *)a)->name),
-	    buf_slice(((const struct forgets *)b)->name));
+	return slice_compare(buf_slice(a->name), buf_slice(b->name)) < 0;
+}
+
+/* What lies under i is a heap, the last name on top; now with i it is. */
+static void
+sift(struct forgets *rows, size_t count, size_t i)
+{
+	struct forgets row = rows[i];
+	size_t child;
+
+	for (; (child = 2 * i + 1) < count; i = child) {
+		if (child + 1 < count && before(&rows[child], &rows[child + 1]))
+			child++;
+		if (!before(&row, &rows[child]))
+			break;
+		rows[i] = rows[child];
+	}
+	rows[i] = row;
+}
+
+static void
+sort_by_name(struct forgets *rows, size_t count)
+{
+	for (size_t i = count / 2; i-- > 0;)
+		sift(rows, count, i);
+	while (count > 1) {
+		struct forgets last = rows[0];
+
+		rows[0] = rows[--count];
+		sift(rows, count, 0);
+		rows[count] = last;
+	}
 }
 
 static void
@@ -213,8 +241,7 @@ gather(struct collect *c, struct moment m)
 
 	map_each(&c->wishes, gather_wish, &g);
 	dyn_buffer_free(&g.value);
-	if (c->rows_count > 0)
-		qsort(c->rows, c->rows_count, sizeof(*c->rows), by_name);
+	sort_by_name(c->rows, c->rows_count);
 }
 
 /* Rows that stay in this round, from i on; rows_count: none. */

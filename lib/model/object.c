@@ -7,8 +7,6 @@
  */
 #include "model/object.h"
 
-#include <stdlib.h>
-
 #define OBJECT_FORMAT 1
 #define VERSION_SIZE_MIN (DOT_SIZE_MIN + 8 + 1 + 1 + 1)
 #define FRAME_VALUES 4
@@ -607,12 +605,6 @@ is_among(struct actor a, const struct actor *actors, size_t count)
 	return false;
 }
 
-static int
-by_dot(const void *a, const void *b)
-{
-	return dot_compare(*(const struct dot *)a, *(const struct dot *)b);
-}
-
 /* The first of these values made by the actor; NULL: none.  They are ascending. */
 static const struct version *
 first_of(const struct version *values, size_t count, struct actor a)
@@ -639,8 +631,8 @@ is_dot_of(const struct version *values, size_t count, struct dot d)
 static int
 take_out(struct clock *c, const struct version *values, size_t count)
 {
-	struct clock less = { 0 };
-	size_t dots = c->cloud_count;
+	struct clock less = { 0 }, rest = { 0 }, both = { 0 };
+	size_t dots = 0;
 	int rc = DYN_ENOMEM;
 
 	for (size_t i = 0; i < c->vector_count; i++) {
@@ -669,16 +661,18 @@ take_out(struct clock *c, const struct version *values, size_t count)
 				less.cloud[less.cloud_count++] = behind;
 		}
 	}
+	/* The dots of c's own cloud lie behind its vector, and so behind those. */
+	rest.cloud = c->cloud;
 	for (size_t i = 0; i < c->cloud_count; i++)
 		if (!is_dot_of(values, count, c->cloud[i]))
-			less.cloud[less.cloud_count++] = c->cloud[i];
-	if (less.cloud_count > 0)
-		qsort(less.cloud, less.cloud_count, sizeof(*less.cloud), by_dot);
-	clock_fini(c);
-	rc = clock_copy(c, &less);
+			rest.cloud[rest.cloud_count++] = c->cloud[i];
+	rc = clock_union(&both, &less, &rest, NULL);
 out:
 	mem_free(less.vector);
 	mem_free(less.cloud);
+	clock_fini(c);
+	if (rc == 0)
+		*c = both;
 	return rc;
 }
 
