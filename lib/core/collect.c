@@ -30,6 +30,7 @@ collect_new(struct collect **out, const struct collect_options *options, struct 
 struct wish {
 	struct map_link link;
 	struct buf *name;
+	uint64_t not_before; /* wall clock: it will have expired then */
 };
 
 static void
@@ -173,13 +174,14 @@ gather_wish(void *arg, struct map_link *l)
 {
 	struct gathering *g = arg;
 	struct collect *c = g->c;
-	struct dyn_slice name = buf_slice(CONTAINER_OF(l, struct wish, link)->name);
+	struct wish *w = CONTAINER_OF(l, struct wish, link);
+	struct dyn_slice name = buf_slice(w->name);
 	unsigned partition = name_partition(name, c->view->settings.partitions);
 	enum object_old old = OBJECT_FRESH;
 	struct digest digest;
 	int rc = DYN_ENOTFOUND;
 
-	if (c->rows_count >= COLLECT_ROWS)
+	if (c->rows_count >= COLLECT_ROWS || w->not_before > g->now_ms)
 		return;
 	g->value.len = 0;
 	if (is_first(c, partition))
@@ -191,9 +193,12 @@ gather_wish(void *arg, struct map_link *l)
 			wish_free(c, l);
 		return;
 	}
+	if (old == OBJECT_OLD_LATER) {
+		w->not_before = object_expires(slice(g->value.data, g->value.len));
+		return;
+	}
 	row_digest(name, slice(g->value.data, g->value.len), &digest);
-	if (old != OBJECT_OLD_LATER)
-		(void)row_add(c, name, partition, &digest); /* else in the next round */
+	(void)row_add(c, name, partition, &digest); /* else in the next round */
 }
 
 static bool

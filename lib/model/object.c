@@ -564,6 +564,26 @@ object_old(struct dyn_slice bytes, uint64_t now_ms)
 	return old;
 }
 
+uint64_t
+object_expires(struct dyn_slice bytes)
+{
+	struct space space;
+	struct object o;
+	uint64_t last = 0;
+
+	if (bytes.len == 0 || decode(&o, bytes, &space) != 0)
+		return 0;
+	for (size_t i = 0; i < o.count; i++) {
+		const struct version *v = &o.values[i];
+
+		if ((v->flags & VERSION_DELETED) != 0)
+			continue;
+		last = MAX(last, v->expiry_ms != 0 ? v->expiry_ms : UINT64_MAX);
+	}
+	object_fini(&o);
+	return last == UINT64_MAX ? 0 : last;
+}
+
 int
 object_forget(struct dyn_slice bytes, uint64_t now_ms, struct actor actor, struct buf **out,
     uint64_t *forgotten)

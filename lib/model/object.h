@@ -137,6 +137,8 @@ enum object_old { OBJECT_FRESH, OBJECT_OLD_LATER, OBJECT_OLD_CLOCK, OBJECT_OLD_A
 /* Which of it at now_ms; LATER: all versions will have expired some day.  Bytes that
  * cannot be read are FRESH. */
 enum object_old object_old(struct dyn_slice bytes, uint64_t now_ms);
+/* When all its versions will have expired, in ms; 0: some never, or there are none. */
+uint64_t object_expires(struct dyn_slice bytes);
 /* The object without that; empty: no row is left.  *forgotten: largest counter of
  * the actor in what went, 0 = none.  DYN_EINVAL: there is nothing to forget. */
 int object_forget(struct dyn_slice bytes, uint64_t now_ms, struct actor, struct buf **out,

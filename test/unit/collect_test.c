@@ -487,6 +487,37 @@ START_TEST(a_row_that_changed_is_left_out)
 }
 END_TEST
 
+/* What will expire is left alone until all clocks are past that, and is not even read
+ * again before. */
+START_TEST(expiry_is_waited_for)
+{
+	struct node *n = node_new();
+	const struct mint mint = { .actor = { 1, 1 }, .time = 10, .value = dyn_str("x"),
+		.expiry_ms = n->m.wall_ms + 5000 };
+	struct buf *o;
+	struct dot dot;
+	struct dyn_row row = { DYN_SPACE_DATA, buf_slice(n->name), { NULL, 0 } };
+	struct collect_figures f;
+
+	ck_assert_int_eq(object_put(row.value, &mint, &o, &dot), 0);
+	row.value = buf_slice(o);
+	ck_assert_int_eq(n->e->apply(n->e->self, &row, 1, DYN_DURABLE_DISK), 0);
+	collect_row(n->c, row.id, row.value);
+	pass(n, 3 * PERIOD);
+	ck_assert_uint_eq(n->count, 0);
+	n->m.wall_ms += 5000 + COLLECT_EXPIRY_MARGIN - 1;
+	pass(n, 3 * PERIOD);
+	ck_assert_uint_eq(n->count, 0);
+	collect_figures(n->c, &f);
+	ck_assert_uint_eq(f.wishes, 1);
+	n->m.wall_ms += 1;
+	begin(n);
+	ck_assert_uint_eq(n->count, 3);
+	buf_unref(o);
+	node_free(n);
+}
+END_TEST
+
 /* Another table than the fence: owners may be others. */
 START_TEST(another_table_comes)
 {
@@ -737,6 +768,7 @@ suite(void)
 	tcase_add_loop_test(c, a_member_is_not_there, 0, 6);
 	tcase_add_loop_test(c, an_owner_does_not_agree, 0, 3);
 	tcase_add_test(c, a_row_that_changed_is_left_out);
+	tcase_add_test(c, expiry_is_waited_for);
 	tcase_add_test(c, another_table_comes);
 	tcase_add_test(c, the_fence_does_not_come);
 	tcase_add_test(c, drops_that_fail);

@@ -646,6 +646,7 @@ START_TEST(the_expired_is_a_tombstone_when_its_time_has_come)
 	put(&o, (struct mint){ .expiry_ms = 500 }, "a", NULL, "x");
 	put(&o, (struct mint){ .expiry_ms = 700 }, "b", NULL, "y");
 	ck_assert_int_eq(object_old(bytes(o), 0), OBJECT_OLD_LATER);
+	ck_assert_uint_eq(object_expires(bytes(o)), 700);
 	ck_assert_int_eq(object_old(bytes(o), 699), OBJECT_OLD_LATER);
 	ck_assert_int_eq(object_forget(bytes(o), 699, actor_of("a"), &left, &forgotten), DYN_EINVAL);
 	ck_assert_int_eq(object_old(bytes(o), 700), OBJECT_OLD_ALL);
@@ -656,6 +657,7 @@ START_TEST(the_expired_is_a_tombstone_when_its_time_has_come)
 	/* One that stays is enough to keep the others. */
 	put(&o, (struct mint){ .expiry_ms = 0 }, "c", NULL, "z");
 	ck_assert_int_eq(object_old(bytes(o), 700), OBJECT_FRESH);
+	ck_assert_uint_eq(object_expires(bytes(o)), 0);
 	buf_unref(o);
 }
 END_TEST
