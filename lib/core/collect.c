@@ -567,10 +567,12 @@ drop(struct collect *c, struct moment m, struct outbox *out)
 
 /* ------------------------------------------------------------------- events */
 
-static void
-go_on(struct collect *c, struct moment m, struct outbox *out)
+void
+collect_go_on(struct collect *c, struct moment m, struct outbox *out)
 {
-	if (c->state == FENCING && is_settled(c)) {
+	if (is_settled(c))
+		collect_sweep(c, m, out);
+	if (c->state == FENCING && is_settled(c) && c->is_swept) {
 		c->state = LOOKING_AGAIN;
 		look(c, m, out);
 	}
@@ -588,7 +590,7 @@ collect_view(struct collect *c, struct view *v, struct moment m, struct outbox *
 	view_unref(c->view);
 	c->view = v;
 	if (other) {
-		c->is_fenced = false;
+		c->is_fenced = c->is_swept = c->clear.sweeping = false;
 		if (v->current->collected == v->current->epoch)
 			c->fence_at = m.now;
 		if (c->state == READY && v->current->collected == v->current->epoch &&
@@ -597,7 +599,7 @@ collect_view(struct collect *c, struct view *v, struct moment m, struct outbox *
 		else if (c->state != IDLE)
 			fails(c, m);
 	}
-	go_on(c, m, out);
+	collect_go_on(c, m, out);
 }
 
 void
@@ -606,7 +608,7 @@ collect_fenced(struct collect *c, struct view *v, struct moment m, struct outbox
 	if (c->view == NULL || table_compare(v->current, c->view->current) != 0)
 		return;
 	c->is_fenced = true;
-	go_on(c, m, out);
+	collect_go_on(c, m, out);
 }
 
 static void
@@ -657,7 +659,7 @@ collect_stored(struct collect *c, struct rows *rows, int rc, struct moment m, st
 	bool ours = rows->number == c->number;
 	enum rows_of of = rows->of;
 
-	if (of == ROWS_CLEAR) {
+	if (of == ROWS_CLEAR || of == ROWS_LEFT) {
 		collect_clear_stored(c, rows, rc, m, out);
 		return;
 	}
@@ -692,7 +694,9 @@ collect_wake(const struct collect *c)
 	uint64_t clear = collect_clear_wake(c);
 
 	if (c->state == IDLE)
-		return MIN(clear, c->wishes.count > 0 && is_settled(c) ? c->next_at : TIME_NEVER);
+		return MIN(clear, c->wishes.count > 0 && is_settled(c) && c->is_swept && !c->clear.on
+		                      ? c->next_at
+		                      : TIME_NEVER);
 	if (c->state == READY && !c->wanted)
 		return MIN(clear, MIN(c->until, c->fence_at + c->gap));
 	return MIN(clear, c->until);
@@ -714,7 +718,8 @@ collect_tick(struct collect *c, struct moment m, struct outbox *out)
 {
 	collect_clear_tick(c, m, out);
 	if (c->state == IDLE) {
-		if (c->wishes.count > 0 && is_settled(c) && c->next_at <= m.now && !c->clear.on)
+		if (c->wishes.count > 0 && is_settled(c) && c->is_swept && c->next_at <= m.now &&
+		    !c->clear.on)
 			begin(c, m, out);
 	} else if (c->until <= m.now) {
 		if (c->state == DROPPING)

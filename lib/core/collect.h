@@ -9,7 +9,8 @@
  * frames and requests on their way, and in directories that are put back.  So the
  * first owner of a partition takes these steps, and no clock has a say:
  *
- *	LOOKING   all members are there and none keeps a hint for the partition
+ *	LOOKING   all members are there, none keeps a hint for the partition, and none
+ *	          that does not own it has rows of it (SWEEPING)
  *	AGREEING  all owners have merged the rows as they are here, on disk.  From
  *	          here on whatever is read from a copy of theirs covers those events
  *	READY     a fence is wanted: the next table, with the same owners
@@ -33,6 +34,11 @@
  *
  * What one owner has forgotten and another not yet differs, and the exchange of
  * trees may bring it back.  That costs a round and loses nothing.
+ *
+ * SWEEPING.  When a table is settled, the owners by it hold all that was acknowledged
+ * (pull.h), and what lies here of partitions that this node does not own goes; it
+ * would be an old copy if they came back.  Until that is done this node takes part in
+ * no round.
  *
  * WISHES.  Names of rows that have something to forget are noted when they are
  * committed (struct change) and when a tree is built or verified; nothing of it is
@@ -89,7 +95,7 @@ bool collect_is_number(uint64_t request);
  * connection. */
 int collect_frame(struct collect *, const struct dyn_id *from, uint64_t conn,
     const struct frame *, const union msg *, struct moment, struct outbox *) DYN_CHECK;
-/* ROWS_AGREE, ROWS_FORGET, ROWS_CLEAR.  Takes them over. */
+/* ROWS_AGREE, ROWS_FORGET, ROWS_LEFT, ROWS_CLEAR.  Takes them over. */
 void collect_stored(struct collect *, struct rows *, int rc, struct moment, struct outbox *);
 void collect_lost(struct collect *, const struct dyn_id *, struct moment, struct outbox *);
 /* The copies here are out of date (core/member.h, STALE): clear them, then

@@ -52,9 +52,11 @@ struct collect {
 	struct list served;
 	size_t served_count;
 	bool said_forgot;
+	bool is_swept;     /* nothing is left here of what others own by the table */
 	struct {
-		bool on, hints;    /* hints: copies are done */
-		unsigned partition;
+		bool on, hints;    /* all of it (STALE); hints: copies are done */
+		bool sweeping, found; /* found: something was left */
+		unsigned partition; /* sweeping: up to here it is done */
 		struct buf *after; /* NULL: at the beginning */
 		struct buf *last;  /* of the piece in progress */
 		uint64_t number;   /* of the piece in progress; 0 = none */
@@ -62,6 +64,9 @@ struct collect {
 	} clear;
 	struct collect_figures figures;
 };
+
+/* collect.c: whatever a step waited for may be there. */
+void collect_go_on(struct collect *, struct moment, struct outbox *);
 
 /* collect_serve.c */
 int collect_serve(struct collect *, const struct dyn_id *from, uint64_t conn,
@@ -71,6 +76,8 @@ bool collect_served(struct collect *, struct rows *, int rc, struct outbox *);
 void collect_free_served(struct collect *);
 /* Once in a process, before the first row is forgotten: the row FORGOT_ROW. */
 void collect_say_forgot(struct collect *, struct outbox *);
+/* The table is settled and all of this node is behind its fence. */
+void collect_sweep(struct collect *, struct moment, struct outbox *);
 void collect_clear_stored(struct collect *, struct rows *, int rc, struct moment,
     struct outbox *);
 uint64_t collect_clear_wake(const struct collect *);

@@ -57,12 +57,14 @@ check(struct collect *c, const struct dyn_id *from, const struct frame *f, struc
 {
 	const struct table *t = c->view != NULL ? c->view->current : NULL;
 
-	if (t == NULL || !c->is_fenced || c->served_count >= COLLECT_SERVED_MAX)
+	if (t == NULL)
 		return DYN_EBUSY;
 	if (f->epoch != view_stamp(c->view) || f->table != load_be64(t->digest.b)) {
 		outbox_add(out, FX_POKE)->to = *from;
 		return DYN_EMOVED;
 	}
+	if (!c->is_fenced || !c->is_swept || c->served_count >= COLLECT_SERVED_MAX)
+		return DYN_EBUSY;
 	return view_phase(c->view) == VIEW_SETTLED ? 0 : DYN_EBUSY;
 }
 
@@ -281,16 +283,113 @@ collect_clear(struct collect *c, struct moment m, struct outbox *out)
 	buf_unref(c->clear.after);
 	c->clear.after = NULL;
 	c->clear.on = true;
+	c->clear.sweeping = false;
 	c->clear.hints = false;
 	c->clear.number = 0;
 	clear_piece(c, m, out);
 }
 
+/* ------------------------------------------------------------------ sweeping */
+
+#define SWEEP_PARTITIONS 1024 /* looked at in one go, as long as nothing is found */
+
+struct left {
+	struct wr names;
+};
+
+static int
+left_row(void *arg, struct dyn_slice name, struct dyn_slice value)
+{
+	struct left *l = arg;
+
+	(void)value;
+	wr_slice(&l->names, name);
+	return wr_len(&l->names) > COLLECT_CLEAR_BYTES;
+}
+
+/* What lies here of this partition, to its worker.  False: nothing. */
+static bool
+sweep_partition(struct collect *c, unsigned partition, struct moment m, struct outbox *out)
+{
+	unsigned char first[16], last[KEY_NAME_MAX];
+	struct dyn_engine *e = c->o.engine;
+	struct buf *names = NULL;
+	struct rows *rows = NULL;
+	struct left l;
+	int rc;
+
+	wr_init(&l.names, 64);
+	partition_bounds(partition, c->view->settings.partitions, first, last);
+	rc = e->scan(e->self, DYN_SPACE_DATA, slice(first, sizeof(first)),
+	    slice(last, sizeof(last)), left_row, &l);
+	if (rc == 0)
+		rc = wr_finish(&l.names, &names);
+	else
+		wr_abort(&l.names);
+	if (rc == 0 && names->len == 0) {
+		buf_unref(names);
+		return false;
+	}
+	c->clear.found = true;
+	if (rc == 0)
+		rows = rows_new(ROWS_LEFT, partition, c->next_number, buf_slice(names));
+	c->clear.next_at = m.now + COLLECT_REST; /* without memory, or it cannot be read */
+	if (rows != NULL) {
+		admit_pay(c->o.admit, 4 * names->len, m.now);
+		c->clear.number = c->next_number++;
+		c->clear.next_at = m.now + COLLECT_PATIENCE;
+		outbox_add(out, FX_ROWS)->what = rows;
+	}
+	buf_unref(names);
+	return true;
+}
+
+static void
+sweep(struct collect *c, struct moment m, struct outbox *out)
+{
+	unsigned partitions = c->view->settings.partitions;
+
+	c->clear.next_at = m.now;
+	if (!admit_may(c->o.admit, m.now)) {
+		c->clear.next_at = admit_at(c->o.admit);
+		return;
+	}
+	for (unsigned i = 0; i < SWEEP_PARTITIONS && c->clear.partition < partitions; i++) {
+		if (!view_owns(c->view, c->clear.partition, &c->o.self) &&
+		    sweep_partition(c, c->clear.partition, m, out))
+			return; /* and then look again */
+		c->clear.partition++;
+	}
+	if (c->clear.partition < partitions)
+		return;
+	c->clear.sweeping = false;
+	c->is_swept = true;
+	outbox_log(out, c->clear.found ? DYN_LOG_INFO : DYN_LOG_DEBUG,
+	    "table %llu: nothing is left here of what others own",
+	    (unsigned long long)c->view->current->epoch);
+}
+
+void
+collect_sweep(struct collect *c, struct moment m, struct outbox *out)
+{
+	if (c->is_swept || c->clear.sweeping || c->clear.on)
+		return;
+	c->clear.sweeping = true;
+	c->clear.found = false;
+	c->clear.partition = 0;
+	c->clear.number = 0;
+	sweep(c, m, out);
+}
+
+/* ------------------------------------------------- both, when rows are stored */
+
 void
 collect_clear_stored(struct collect *c, struct rows *rows, int rc, struct moment m,
     struct outbox *out)
 {
-	bool ours = c->clear.on && c->clear.number != 0 && rows->number == c->clear.number;
+	bool left = rows->of == ROWS_LEFT;
+	bool ours = c->clear.number != 0 && rows->number == c->clear.number &&
+	    (left ? c->clear.sweeping : c->clear.on);
 
 	rows_free(rows);
 	if (!ours)
@@ -298,6 +397,11 @@ collect_clear_stored(struct collect *c, struct rows *rows, int rc, struct moment
 	c->clear.number = 0;
 	if (rc != 0) {
 		c->clear.next_at = m.now + COLLECT_REST; /* the same once more */
+		return;
+	}
+	if (left) {
+		sweep(c, m, out);
+		collect_go_on(c, m, out);
 		return;
 	}
 	buf_unref(c->clear.after);
@@ -309,12 +413,18 @@ collect_clear_stored(struct collect *c, struct rows *rows, int rc, struct moment
 uint64_t
 collect_clear_wake(const struct collect *c)
 {
-	return c->clear.on ? c->clear.next_at : TIME_NEVER;
+	return c->clear.on || c->clear.sweeping ? c->clear.next_at : TIME_NEVER;
 }
 
 void
 collect_clear_tick(struct collect *c, struct moment m, struct outbox *out)
 {
-	if (collect_clear_wake(c) <= m.now)
+	if (collect_clear_wake(c) > m.now)
+		return;
+	if (c->clear.on) {
 		clear_piece(c, m, out);
+	} else {
+		sweep(c, m, out);
+		collect_go_on(c, m, out);
+	}
 }

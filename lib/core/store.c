@@ -584,6 +584,29 @@ store_forget(struct store *s, struct dyn_slice name, const struct digest *digest
 }
 
 int
+store_remove(struct store *s, struct dyn_slice name, uint64_t *number)
+{
+	struct place at = place_of_copy(name);
+	struct buf *none;
+	struct dyn_slice now;
+	struct entry *e;
+	int rc;
+
+	*number = 0;
+	rc = look(s, at, &e, &now);
+	if (rc != 0 || now.len == 0)
+		return rc;
+	none = buf_new(0);
+	if (none == NULL)
+		return DYN_ENOMEM;
+	rc = change(s, e, at, now, none, number);
+	buf_unref(none);
+	if (rc == 0)
+		require(s, DYN_DURABLE_DISK);
+	return rc;
+}
+
+int
 store_clear(struct store *s, struct place at, uint64_t *number)
 {
 	struct dyn_slice now;

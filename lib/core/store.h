@@ -138,6 +138,8 @@ int store_drop(struct store *, struct place, const struct digest *, uint64_t *nu
  * still has this digest; number 0: it has not, and stays. */
 int store_forget(struct store *, struct dyn_slice name, const struct digest *, uint64_t wall_ms,
     uint64_t *number) DYN_CHECK;
+/* Remove a row, whatever it is by now. */
+int store_remove(struct store *, struct dyn_slice name, uint64_t *number) DYN_CHECK;
 /* Of a row drop the versions that this process has not minted (object_only; of late:
  * STORE_ACTORS). */
 int store_clear(struct store *, struct place, uint64_t *number) DYN_CHECK;

@@ -152,6 +152,7 @@ sync_stored(struct sync *s, struct rows *rows, int rc, struct moment m, struct o
 		break;
 	case ROWS_AGREE:
 	case ROWS_FORGET:
+	case ROWS_LEFT:
 	case ROWS_CLEAR:
 		collect_stored(s->collect, rows, rc, m, out);
 		break;

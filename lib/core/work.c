@@ -699,6 +699,26 @@ forget_rows(struct work *w, struct dyn_slice rows, void *token, struct moment m,
 	rows_done(w, &waiter, rc, m, out);
 }
 
+/* With these rows a partition that came back would bring back what was deleted, and
+ * forgotten, while it was others'. */
+static void
+leave_rows(struct work *w, struct rows *rows, struct moment m, struct outbox *out)
+{
+	struct waiter waiter = { .kind = WAIT_ROWS, .token = rows };
+	struct rd r = rd_from(buf_slice(rows->bytes));
+	int rc = view_owns(w->view, rows->partition, &w->o.self) ? DYN_EMOVED : 0;
+
+	while (rd_left(&r) > 0 && rc == 0) {
+		struct dyn_slice name = rd_slice(&r, KEY_NAME_MAX);
+		uint64_t number;
+
+		DYN_ASSERT(!r.bad);
+		rc = store_remove(&w->store, name, &number);
+		waiter.number = MAX(waiter.number, number);
+	}
+	rows_done(w, &waiter, rc, m, out);
+}
+
 static void
 clear_rows(struct work *w, struct dyn_slice rows, void *token, struct moment m,
     struct outbox *out)
@@ -730,6 +750,9 @@ work_take(struct work *w, struct rows *rows, struct moment m, struct outbox *out
 		break;
 	case ROWS_FORGET:
 		forget_rows(w, bytes, rows, m, out);
+		break;
+	case ROWS_LEFT:
+		leave_rows(w, rows, m, out);
 		break;
 	case ROWS_CLEAR:
 		clear_rows(w, bytes, rows, m, out);

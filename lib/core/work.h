@@ -129,6 +129,8 @@ void work_fence(struct work *, struct view *, void *token, struct moment, struct
  *	         what has changed since stays
  *	FORGET   (slice name, digest)*: what can be forgotten of rows that are still
  *	         as they were (object_forget)
+ *	LEFT     (slice name)*: remove; DYN_EMOVED, and nothing, if this node owns
+ *	         the partition again
  *	CLEAR    (u8 space, slice id)*: keep what was minted here since the start
  *	FENCE    nothing; all that was accepted before is committed then
  *	others   rows as in PULL_ACK, to be merged into the copies */

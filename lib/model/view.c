@@ -42,7 +42,8 @@
  * off during a whole change may read by a table that is not written to any
  * more; replicas refuse what is older than their base.  A directory that was
  * rolled back forgets which marks it set; its incarnation is raised, and repair
- * (paper 4.7) is to bring its data up to date.  A member that is down holds up
+ * (paper 4.7) is to bring its data up to date, after it was cleared if it is from
+ * before a fence (STALE, in core/member.h).  A member that is down holds up
  * the steps until it is back, as nobody else can say what it would do; reads
  * and writes go on meanwhile.
  */

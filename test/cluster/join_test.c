@@ -71,10 +71,24 @@ holds_its_share(struct ring *r, unsigned newcomer, struct load *l)
 	ck_assert_uint_gt(mine, 0);
 }
 
+/* Those that own a key no more have let it go. */
+static void
+nothing_is_left(struct ring *r)
+{
+	struct dyn_status s = DYN_STATUS_INIT;
+	char text[80];
+
+	proc_status(&r->peer[0], &s);
+	snprintf(text, sizeof(text), "table %llu: nothing is left", (unsigned long long)s.epoch);
+	for (unsigned i = 0; i < r->count; i++)
+		TEST_WAIT(proc_logged(&r->peer[i], text), 30000);
+}
+
 START_TEST(two_join_under_load)
 {
 	struct load *l = load_new(40, 4, 3000);
 	struct proc client;
+	uint64_t rows = 0;
 	struct ring r;
 
 	ring_init(&r, 5);
@@ -102,9 +116,13 @@ START_TEST(two_join_under_load)
 	}
 	holds_its_share(&r, 3, l);
 	holds_its_share(&r, 4, l);
+	nothing_is_left(&r);
 	for (unsigned i = 0; i < 5; i++)
 		load_verify(l, &r.peer[i], 0);
 	ring_close(&r);
+	for (unsigned i = 0; i < 5; i++)
+		rows += ring_rows(&r, i);
+	ck_assert_uint_eq(rows, 3 * (300 + 40));
 }
 END_TEST
 

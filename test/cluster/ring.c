@@ -131,6 +131,32 @@ ring_hints(struct ring *r)
 	return sum;
 }
 
+static int
+count_row(void *arg, struct dyn_slice id, struct dyn_slice value)
+{
+	(void)id;
+	(void)value;
+	++*(uint64_t *)arg;
+	return 0;
+}
+
+uint64_t
+ring_rows(const struct ring *r, unsigned i)
+{
+	struct dyn_engine *e;
+	struct dyn_error error;
+	struct dyn_slice all = {NULL, 0};
+	uint64_t count = 0;
+	char path[700];
+
+	ck_assert_int_eq(r->peer[i].pid, 0);
+	snprintf(path, sizeof(path), "%s/data.db", r->dir[i]);
+	ck_assert_msg(dyn_engine_sqlite(&e, path, &error) == 0, "%s", error.text);
+	ck_assert_int_eq(e->scan(e->self, DYN_SPACE_DATA, all, all, count_row, &count), 0);
+	ck_assert_int_eq(e->close(e->self), 0);
+	return count;
+}
+
 void
 ring_close(struct ring *r)
 {

@@ -33,6 +33,8 @@ void ring_client(const struct ring *, struct proc *);
 void ring_settled(struct ring *, unsigned members);
 /* Hints that those that run keep for others, all together. */
 uint64_t ring_hints(struct ring *);
+/* Rows in the directory of a peer that is closed, tombstones included. */
+uint64_t ring_rows(const struct ring *, unsigned i);
 /* Close all that run, in order; kill all that run. */
 void ring_close(struct ring *);
 void ring_kill(struct ring *);

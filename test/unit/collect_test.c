@@ -723,6 +723,61 @@ START_TEST(rows_from_before_the_fence)
 }
 END_TEST
 
+/* ------------------------------------------------------------------- sweeping */
+
+/* A partition of others, of which rows are left here: they go, and until they have,
+ * this node neither leads nor answers. */
+START_TEST(what_others_own_goes)
+{
+	struct node *n = node_new();
+	const struct dyn_id a = node_id('a');
+	const unsigned char list[4] = { 3, 0, 0, 0 };
+	struct buf *mine = n->name, *o = object_of("b1 | b1=x");
+	struct dyn_row row = { DYN_SPACE_DATA, { NULL, 0 }, buf_slice(o) };
+	struct rows *rows;
+
+	store(n, "a2");
+	for (unsigned i = 0; row.id.len == 0; i++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "j%u", i);
+		n->name = key_name(key);
+		if (table_rank(n->v->current, name_partition(buf_slice(n->name), PARTITIONS), &a) == 3)
+			row.id = buf_slice(n->name);
+		else
+			buf_unref(n->name);
+	}
+	ck_assert_int_eq(n->e->apply(n->e->self, &row, 1, DYN_DURABLE_DISK), 0);
+	see_view(n, view_fenced(n->v, true));
+	fenced(n);
+	ck_assert_uint_eq(n->count, 1);
+	rows = n->asked[0].rows;
+	ck_assert_int_eq(rows->of, ROWS_LEFT);
+	ck_assert_uint_eq(rows->partition, name_partition(row.id, PARTITIONS));
+	pass(n, 1);
+	ck_assert_uint_eq(n->count, 1);
+	ck_assert_int_eq(ask(n, 'b', n->v, COLLECT_LOOK, slice(list, 4)), 0);
+	ck_assert_int_eq(n->reply_rc, DYN_EBUSY);
+	if (_i == 0) { /* once more if it failed */
+		stored(n, ROWS_LEFT, DYN_EIO);
+		pass(n, COLLECT_REST);
+		ck_assert_uint_eq(n->count, 1);
+	}
+	row.value = slice(NULL, 0);
+	ck_assert_int_eq(n->e->apply(n->e->self, &row, 1, DYN_DURABLE_DISK), 0);
+	stored(n, ROWS_LEFT, 0);
+	pass(n, NS_PER_MS); /* it is paid for */
+	ck_assert_int_eq(ask(n, 'b', n->v, COLLECT_LOOK, slice(list, 4)), 0);
+	ck_assert_int_eq(n->reply_rc, 0);
+	begin(n);
+	ck_assert_uint_eq(n->asked[0].step, COLLECT_LOOK);
+	buf_unref(n->name);
+	n->name = mine;
+	buf_unref(o);
+	node_free(n);
+}
+END_TEST
+
 /* ------------------------------------------------------------------- clearing */
 
 START_TEST(all_rows_are_cleared)
@@ -775,7 +830,8 @@ suite(void)
 	c = test_case(s, "asked", looking_is_answered_behind_the_fence);
 	tcase_add_test(c, dropping_is_for_the_first_owner_under_a_fence);
 	tcase_add_loop_test(c, rows_from_before_the_fence, 0, 2);
-	test_case(s, "clearing", all_rows_are_cleared);
+	c = test_case(s, "clearing", all_rows_are_cleared);
+	tcase_add_loop_test(c, what_others_own_goes, 0, 2);
 	return s;
 }
 

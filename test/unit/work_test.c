@@ -311,6 +311,39 @@ START_TEST(a_settled_ring_that_is_too_small_is_not_waited_for)
 }
 END_TEST
 
+/* What is left of a partition that others own goes; but not if it is ours again. */
+START_TEST(rows_that_others_own)
+{
+	struct view *v = view_ring(4, 3, 16);
+	const char *key = view_key(v, _i == 0 ? "bcd" : "abc");
+	struct script *s = script_new(&(struct script_options){ .self = 'a', .view = v });
+	struct buf *name = key_name(key);
+	struct wr w;
+
+	script_row(s, key, "b1 | b1=x");
+	buf_unref(token.bytes);
+	token = (struct rows){ .of = ROWS_LEFT,
+		.partition = name_partition(buf_slice(name), 16) };
+	wr_init(&w, 64);
+	wr_slice(&w, buf_slice(name));
+	ck_assert_int_eq(wr_finish(&w, &token.bytes), 0);
+	work_take(s->work, &token, s->m, &s->out);
+	script_effects(s);
+	script_turn(s);
+	if (_i == 0) {
+		EXPECT(s, "0 COMMIT 1 rows=1 disk\n");
+		script_commit(s, 0);
+		EXPECT(s, "0 STORED ok\n");
+		ck_assert_str_eq(script_stored(s, key), "none");
+	} else {
+		EXPECT(s, "0 STORED EMOVED\n");
+		ck_assert_str_eq(script_stored(s, key), "b1 | b1=x");
+	}
+	buf_unref(name);
+	script_free(s);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- failures */
 
 static void
@@ -370,6 +403,7 @@ suite(void)
 	tcase_add_test(c, a_fence_after_a_failure);
 	tcase_add_test(c, a_fence_by_an_older_view_changes_nothing);
 	tcase_add_test(c, rows_are_merged_and_durable);
+	tcase_add_loop_test(c, rows_that_others_own, 0, 2);
 	tcase_add_test(c, rows_that_are_not_stored);
 	tcase_add_test(c, a_stamp_too_far_ahead_does_not_hold_up_rows);
 	tcase_add_test(c, many_waiters_in_order);
