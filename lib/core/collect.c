@@ -688,15 +688,19 @@ collect_lost(struct collect *c, const struct dyn_id *id, struct moment m, struct
 		drop(c, m, out);
 }
 
+static bool
+may_begin(const struct collect *c)
+{
+	return c->wishes.count > 0 && is_settled(c) && c->is_swept && !c->clear.on;
+}
+
 uint64_t
 collect_wake(const struct collect *c)
 {
 	uint64_t clear = collect_clear_wake(c);
 
 	if (c->state == IDLE)
-		return MIN(clear, c->wishes.count > 0 && is_settled(c) && c->is_swept && !c->clear.on
-		                      ? c->next_at
-		                      : TIME_NEVER);
+		return MIN(clear, may_begin(c) ? c->next_at : TIME_NEVER);
 	if (c->state == READY && !c->wanted)
 		return MIN(clear, MIN(c->until, c->fence_at + c->gap));
 	return MIN(clear, c->until);
@@ -718,8 +722,7 @@ collect_tick(struct collect *c, struct moment m, struct outbox *out)
 {
 	collect_clear_tick(c, m, out);
 	if (c->state == IDLE) {
-		if (c->wishes.count > 0 && is_settled(c) && c->is_swept && c->next_at <= m.now &&
-		    !c->clear.on)
+		if (may_begin(c) && c->next_at <= m.now)
 			begin(c, m, out);
 	} else if (c->until <= m.now) {
 		if (c->state == DROPPING)

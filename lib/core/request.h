@@ -1,6 +1,6 @@
 /*
  * What the machines of a worker share: the request, and the worker's inside.
- * Only for work.c, read.c, write.c, ask.c and replica.c.
+ * Only for work.c, work_rows.c, read.c, write.c, ask.c and replica.c.
  */
 #ifndef DYN_REQUEST_H
 #define DYN_REQUEST_H
@@ -85,6 +85,10 @@ void work_reply(struct work *, uint64_t conn, uint64_t request, enum msg_kind,
  * node, by its newest view? */
 bool coordinates(const struct work *, const struct op *);
 int wait_for(struct work *, const struct waiter *) DYN_CHECK;
+/* For work_rows.c: tell the sync thread (WAIT_ROWS) when the batch the waiter has the
+ * number of is committed; at once if it is, or rc is an error. */
+void rows_done(struct work *, const struct waiter *, int rc, struct moment,
+    struct outbox *);
 /* Is this node's copy of the partition one that may lack something? */
 bool is_catching(const struct work *, unsigned partition);
 /* Is the sender's table older than ours? */

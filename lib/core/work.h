@@ -12,6 +12,8 @@
  *	park.c    a call that comes before there are enough owners
  *	replica.c the other end: PUT, GET, ASK of coordinators
  *
+ * work_rows.c what the sync thread wants done with rows.
+ *
  * work.c is the table of requests in progress, the timers, the peers and the
  * view they share.
  */
