@@ -293,18 +293,14 @@ collect_clear(struct collect *c, struct moment m, struct outbox *out)
 
 #define SWEEP_PARTITIONS 1024 /* looked at in one go, as long as nothing is found */
 
-struct left {
-	struct wr names;
-};
-
 static int
 left_row(void *arg, struct dyn_slice name, struct dyn_slice value)
 {
-	struct left *l = arg;
+	struct wr *names = arg;
 
 	(void)value;
-	wr_slice(&l->names, name);
-	return wr_len(&l->names) > COLLECT_CLEAR_BYTES;
+	wr_slice(names, name);
+	return wr_len(names) > COLLECT_CLEAR_BYTES;
 }
 
 /* What lies here of this partition, to its worker.  False: nothing. */
@@ -315,17 +311,17 @@ sweep_partition(struct collect *c, unsigned partition, struct moment m, struct o
 	struct dyn_engine *e = c->o.engine;
 	struct buf *names = NULL;
 	struct rows *rows = NULL;
-	struct left l;
+	struct wr w;
 	int rc;
 
-	wr_init(&l.names, 64);
+	wr_init(&w, 64);
 	partition_bounds(partition, c->view->settings.partitions, first, last);
 	rc = e->scan(e->self, DYN_SPACE_DATA, slice(first, sizeof(first)),
-	    slice(last, sizeof(last)), left_row, &l);
+	    slice(last, sizeof(last)), left_row, &w);
 	if (rc == 0)
-		rc = wr_finish(&l.names, &names);
+		rc = wr_finish(&w, &names);
 	else
-		wr_abort(&l.names);
+		wr_abort(&w);
 	if (rc == 0 && names->len == 0) {
 		buf_unref(names);
 		return false;

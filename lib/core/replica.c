@@ -13,9 +13,10 @@
  * A PUT with an owner's name on it is a hint (paper 4.6): this node keeps it for
  * that owner, unless it is an owner itself.
  *
- * Repairs (request 0) are taken whoever owns what, as merging what somebody wrote
- * can do no harm; but not of tables before the last fence for collecting
- * (core/collect.h): what they hold may have been deleted and forgotten since.
+ * Repairs (request 0) are taken of any table, as merging what somebody wrote can do
+ * no harm; but not where this node owns nothing, and not of tables before the last
+ * fence for collecting (core/collect.h): what they hold may have been deleted and
+ * forgotten since.
  *
  * Who is further on than this node's own word allows shows that this node's
  * directory is an old copy (core/member.c, stale): until it has been cleared, it
@@ -67,7 +68,7 @@ put_check(const struct work *w, const struct frame *f, const struct msg_put *put
 	if (f->epoch >> 2 < w->view->current->collected)
 		return DYN_EMOVED;
 	if (f->request == 0)
-		return 0;
+		return owns(w, put->name) || frame_is_newer(w, f) ? 0 : DYN_EMOVED;
 	if (frame_is_older(w, f))
 		return DYN_EMOVED;
 	if (is_hint(w, put)) {
