@@ -247,7 +247,7 @@ clear_piece(struct collect *c, struct moment m, struct outbox *out)
 		rc = wr_finish(&p.ids, &ids);
 	else
 		wr_abort(&p.ids);
-	if (rc != 0 || p.failed) {
+	if (rc != 0 || ids == NULL) {
 		buf_unref(p.last);
 		return;
 	}

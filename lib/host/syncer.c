@@ -153,9 +153,12 @@ on_down(void *arg, const struct dyn_id *id, unsigned worker, const char *address
 static void
 save_fence(struct syncer *s)
 {
-	uint64_t all = UINT64_MAX >> (64 - s->host->workers_count);
+	unsigned workers = s->host->workers_count;
+	uint64_t all;
 	struct buf *row;
 
+	DYN_ASSERT(workers >= 1 && workers <= 64);
+	all = UINT64_MAX >> (64 - workers);
 	if (s->fenced != all || s->saving != NULL)
 		return;
 	row = buf_copy(s->view->current->digest.b, sizeof(s->view->current->digest.b));
