@@ -24,7 +24,7 @@ sync_new(struct sync **out, const struct sync_options *options, struct moment m)
 	struct collect_options co = { .self = options->self, .engine = options->engine,
 		.period = options->collect_period };
 	struct repair_options ro = { .self = options->self, .engine = options->engine,
-		.lost = options->lost, .period = options->repair_period };
+		.period = options->repair_period };
 	struct sync *s = mem_zalloc(sizeof(*s));
 	int rc;
 

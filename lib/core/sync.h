@@ -30,7 +30,6 @@ struct sync_options {
 	unsigned workers;          /* of this node: partition p is p mod workers */
 	uint64_t seed;
 	uint64_t hint_bytes_max, hint_age_max_ms;
-	bool lost;                 /* the copies may lack what they once had */
 	/* ns; 0 = the defaults of trees.h, repair.h, collect.h */
 	uint64_t walk, repair_period, collect_period;
 };
