@@ -149,7 +149,11 @@ begin_local(dyn_node *n, const struct identity *id)
 
 		rc = view_encode(v, &bytes);
 		if (rc == 0)
-			storage_meta(n->host.storage, "view", bytes, SAVED_FOR_NOBODY);
+			rc = storage_meta(n->host.storage, "view", bytes, SAVED_FOR_NOBODY);
+		if (rc != 0) {
+			view_unref(v);
+			return rc;
+		}
 	}
 	host_publish(&n->host, v);
 	view_unref(v);

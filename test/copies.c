@@ -42,7 +42,7 @@ copies_write_copy(struct node *n, struct dyn_slice name, struct dyn_slice value)
 	struct dyn_buffer b = {NULL, 0, 0};
 	struct change c = {
 	    .name = buf_copy(name.data, name.len), .space = DYN_SPACE_DATA};
-	struct changes all = {&c, 1};
+	struct changes all = { .list = &c, .count = 1 };
 
 	(void)n->real->get(n->real->self, DYN_SPACE_DATA, name, &b);
 	row_digest(name, slice(b.data, b.len), &c.before);

@@ -106,16 +106,28 @@ slack(const struct detect *d, struct moment m)
 }
 
 static void
+tell(const struct watch *w, struct outbox *out)
+{
+	struct effect *e = outbox_add(out, FX_LIVENESS);
+
+	e->to = w->id;
+	e->rc = (int)w->state;
+}
+
+static void
 set_state(struct watch *w, enum dyn_liveness state, struct outbox *out)
 {
-	struct effect *e;
-
 	if (w->state == state)
 		return;
 	w->state = state;
-	e = outbox_add(out, FX_LIVENESS);
-	e->to = w->id;
-	e->rc = (int)state;
+	tell(w, out);
+}
+
+void
+detect_tell(const struct detect *d, struct outbox *out)
+{
+	for (size_t i = 0; i < d->count; i++)
+		tell(&d->list[i], out);
 }
 
 static const char *

@@ -81,6 +81,8 @@ void detect_lost(struct detect *, const struct dyn_id *, struct moment, struct o
 void detect_doubt(struct detect *, const struct dyn_id *, struct moment, struct outbox *);
 /* Nobody, or somebody else, is at its address. */
 void detect_refused(struct detect *, const struct dyn_id *, struct moment, struct outbox *);
+/* FX_LIVENESS of all once more: one was not heard. */
+void detect_tell(const struct detect *, struct outbox *);
 uint64_t detect_wake(const struct detect *);
 void detect_tick(struct detect *, struct moment, struct outbox *);
 /* DYN_LIVE for whom it does not watch. */

@@ -32,6 +32,11 @@ enum rows_of {
 	               * to storage before */
 };
 
+/* Room for the host's struct letter. */
+struct letter_space {
+	void *space[2];
+};
+
 /* The effect's `what`. */
 struct rows {
 	enum rows_of of;
@@ -59,6 +64,8 @@ struct change {
 struct changes {
 	struct change *list;
 	size_t count;
+	struct letter_space letter; /* telling them must not need memory */
+	void *to;                   /* the host's */
 };
 
 void changes_free(struct changes *);

@@ -35,7 +35,7 @@ enum op_kind { OP_GET, OP_PUT, OP_DELETE };
 /* One call, from the application or from a peer that asks us to coordinate.
  * Filled by whoever makes it; the outcome by the machines. */
 struct op {
-	struct letter_space { void *space[2]; } letter; /* host: a struct letter */
+	struct letter_space letter;
 	enum op_kind kind;
 	struct buf *name;       /* model/key.h */
 	struct clock context;   /* put, delete */

@@ -8,6 +8,8 @@
 #include "host/syncer.h"
 #include "host/worker.h"
 
+#define AGAIN_GAP (100 * NS_PER_MS)
+
 struct gossip {
 	struct host *host;
 	struct loop loop;
@@ -16,6 +18,12 @@ struct gossip {
 	struct links links;
 	struct listener *listener;
 	struct outbox out;
+	struct bell synced_bell, cleared_bell;
+	struct view *synced;  /* what the bell is about; under the host's lock */
+	struct view *unsaved; /* not published yet: there was no memory to save it */
+	bool lost_unsaved;    /* nor that the copies here are not whole */
+	uint64_t again_at;    /* when to try again what there was no memory for */
+	bool untold;          /* somebody's liveness was not told */
 	bool closing, drained;
 	sem_t closed;
 };
@@ -25,6 +33,9 @@ static int on_frame(void *arg, const struct dyn_id *, uint64_t conn, const struc
 static void on_up(void *arg, const struct dyn_id *, unsigned worker);
 static void on_down(void *arg, const struct dyn_id *, unsigned worker, const char *address,
     int rc, bool sure);
+
+static void synced_heard(struct bell *);
+static void cleared_heard(struct bell *);
 
 static const struct links_events link_events = { on_frame, on_up, NULL, on_down };
 
@@ -38,6 +49,9 @@ gossip_new(struct gossip **out, struct host *host)
 	if (g == NULL)
 		return DYN_ENOMEM;
 	g->host = host;
+	g->again_at = TIME_NEVER;
+	bell_init(&g->synced_bell, synced_heard);
+	bell_init(&g->cleared_bell, cleared_heard);
 	outbox_init(&g->out);
 	rc = loop_init(&g->loop, "dyn-gossip", turn, g);
 	if (rc != 0)
@@ -71,6 +85,8 @@ gossip_free(struct gossip *g)
 	member_free(g->member);
 	detect_free(g->detect);
 	outbox_fini(&g->out);
+	view_unref(g->synced);
+	view_unref(g->unsaved);
 	sem_destroy(&g->closed);
 	mem_free(g);
 }
@@ -214,23 +230,61 @@ on_down(void *arg, const struct dyn_id *id, unsigned worker, const char *address
 
 /* ---------------------------------------------------------------- effects */
 
-static void
-save_view(struct gossip *g, struct view *v)
+/* Given to storage: what comes after it to storage is not on disk without it. */
+static int
+save_view(struct gossip *g, const struct view *v)
 {
 	struct buf *bytes;
+	int rc;
 
-	if (g->host->storage != NULL && view_encode(v, &bytes) == 0)
-		storage_meta(g->host->storage, "view", bytes, SAVED_FOR_NOBODY);
+	if (g->host->storage == NULL)
+		return 0;
+	rc = view_encode(v, &bytes);
+	if (rc == 0)
+		rc = storage_meta(g->host->storage, "view", bytes, SAVED_FOR_NOBODY);
+	return rc;
+}
+
+static int
+save_lost(struct gossip *g)
+{
+	struct buf *all = buf_copy(CATCHING_ALL, 1);
+
+	if (all == NULL)
+		return DYN_ENOMEM;
+	return storage_meta(g->host->storage, CATCHING_ROW, all, SAVED_FOR_NOBODY);
+}
+
+/* A view that the other threads know is on disk, or is before what they save. */
+static void
+publish(struct gossip *g)
+{
+	int rc = 0;
+
+	if (g->lost_unsaved)
+		rc = save_lost(g);
+	if (rc == 0) {
+		g->lost_unsaved = false;
+		if (g->unsaved == NULL)
+			return;
+		rc = save_view(g, g->unsaved);
+	}
+	if (rc != 0) {
+		g->again_at = g->loop.now + AGAIN_GAP;
+		return;
+	}
+	host_publish(g->host, g->unsaved);
+	view_unref(g->unsaved);
+	g->unsaved = NULL;
 }
 
 static void
 lost(struct gossip *g)
 {
 	struct host *h = g->host;
-	struct buf *all = buf_copy(CATCHING_ALL, 1);
 
-	if (all != NULL)
-		storage_meta(h->storage, CATCHING_ROW, all, SAVED_FOR_NOBODY);
+	g->lost_unsaved = true;
+	publish(g);
 	for (unsigned i = 0; i < h->workers_count; i++)
 		worker_lost(h->workers[i]);
 	if (h->syncer != NULL)
@@ -276,8 +330,9 @@ carry_out(struct gossip *g, struct effect *e)
 	case FX_VIEW:
 		links_view(&g->links, e->view);
 		detect_view(g->detect, e->view, host_moment(&g->loop), &g->out);
-		save_view(g, e->view);
-		host_publish(g->host, e->view);
+		view_unref(g->unsaved);
+		g->unsaved = view_ref(e->view);
+		publish(g);
 		break;
 	case FX_LEDGER:
 		if (g->host->syncer != NULL) {
@@ -287,7 +342,11 @@ carry_out(struct gossip *g, struct effect *e)
 		break;
 	case FX_LIVENESS:
 		for (unsigned i = 0; i < g->host->workers_count; i++)
-			worker_liveness(g->host->workers[i], &e->to, (enum dyn_liveness)e->rc);
+			if (worker_liveness(g->host->workers[i], &e->to,
+			        (enum dyn_liveness)e->rc) != 0)
+				g->untold = true;
+		if (g->untold)
+			g->again_at = g->loop.now + AGAIN_GAP;
 		if (g->host->syncer != NULL)
 			syncer_liveness(g->host->syncer, &e->to, (enum dyn_liveness)e->rc);
 		break;
@@ -321,11 +380,23 @@ carry_out(struct gossip *g, struct effect *e)
 	}
 }
 
+/* What there was no memory for. */
+static void
+again(struct gossip *g)
+{
+	g->again_at = TIME_NEVER;
+	publish(g);
+	if (g->untold) {
+		g->untold = false;
+		detect_tell(g->detect, &g->out);
+	}
+}
+
 /* When member or detector want to be called. */
 static uint64_t
 wake(const struct gossip *g)
 {
-	return MIN(member_wake(g->member), detect_wake(g->detect));
+	return MIN(g->again_at, MIN(member_wake(g->member), detect_wake(g->detect)));
 }
 
 static void
@@ -339,6 +410,8 @@ turn(void *arg)
 		member_tick(g->member, host_moment(&g->loop), &g->out);
 	if (!g->closing && detect_wake(g->detect) <= g->loop.now)
 		detect_tick(g->detect, host_moment(&g->loop), &g->out);
+	if (!g->closing && g->again_at <= g->loop.now)
+		again(g);
 	for (size_t i = 0; i < g->out.count; i++) {
 		struct effect e = g->out.list[i];
 
@@ -436,28 +509,31 @@ gossip_doubt(struct gossip *g, const struct dyn_id *id)
 }
 
 static void
-synced_came(struct letter *l)
+synced_heard(struct bell *b)
 {
-	struct gossip_letter *p = CONTAINER_OF(l, struct gossip_letter, letter);
-	struct gossip *g = p->gossip;
+	struct gossip *g = CONTAINER_OF(b, struct gossip, synced_bell);
+	struct view *v;
 
-	if (!g->closing)
-		member_synced(g->member, p->view->current, host_moment(&g->loop), &g->out);
-	view_unref(p->view);
-	mem_free(p);
+	pthread_mutex_lock(&g->host->lock);
+	v = g->synced;
+	g->synced = NULL;
+	pthread_mutex_unlock(&g->host->lock);
+	if (v != NULL && !g->closing)
+		member_synced(g->member, v->current, host_moment(&g->loop), &g->out);
+	view_unref(v);
 }
 
 void
 gossip_synced(struct gossip *g, struct view *v)
 {
-	struct gossip_letter *p = mem_zalloc(sizeof(*p));
+	struct view *old;
 
-	if (p == NULL)
-		return;
-	p->letter.run = synced_came;
-	p->gossip = g;
-	p->view = view_ref(v);
-	loop_post(&g->loop, &p->letter);
+	pthread_mutex_lock(&g->host->lock);
+	old = g->synced;
+	g->synced = view_ref(v);
+	pthread_mutex_unlock(&g->host->lock);
+	view_unref(old);
+	bell_ring(&g->loop, &g->synced_bell);
 }
 
 static void
@@ -486,25 +562,18 @@ gossip_collect(struct gossip *g, struct view *v)
 }
 
 static void
-cleared_came(struct letter *l)
+cleared_heard(struct bell *b)
 {
-	struct gossip_letter *p = CONTAINER_OF(l, struct gossip_letter, letter);
-	struct gossip *g = p->gossip;
+	struct gossip *g = CONTAINER_OF(b, struct gossip, cleared_bell);
 
 	if (!g->closing)
 		member_cleared(g->member, host_moment(&g->loop), &g->out);
-	mem_free(p);
 }
 
 void
 gossip_cleared(struct gossip *g)
 {
-	struct gossip_letter *p = mem_zalloc(sizeof(*p));
-
-	DYN_ASSERT(p != NULL); /* the node would never follow its ring again */
-	p->letter.run = cleared_came;
-	p->gossip = g;
-	loop_post(&g->loop, &p->letter);
+	bell_ring(&g->loop, &g->cleared_bell);
 }
 
 static void

@@ -66,15 +66,15 @@ host_publish(struct host *h, struct view *v)
 {
 	struct view *old;
 
-	/* To the workers first: dyn_open waits for h->view, and the calls made
-	 * after it must find a worker that has the view. */
-	for (unsigned i = 0; i < h->workers_count; i++)
-		worker_view(h->workers[i], v);
-	if (h->syncer != NULL)
-		syncer_view(h->syncer, v);
+	/* Under the lock: dyn_open waits for h->view, and the calls made after it must
+	 * find a worker that knows of it. */
 	pthread_mutex_lock(&h->lock);
 	old = h->view;
 	h->view = view_ref(v);
+	for (unsigned i = 0; i < h->workers_count; i++)
+		worker_view(h->workers[i]);
+	if (h->syncer != NULL)
+		syncer_view(h->syncer);
 	pthread_cond_broadcast(&h->changed);
 	pthread_mutex_unlock(&h->lock);
 	view_unref(old);

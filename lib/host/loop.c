@@ -260,6 +260,31 @@ loop_post(struct loop *l, struct letter *letter)
 		wake(l);
 }
 
+static void
+bell_came(struct letter *l)
+{
+	struct bell *b = CONTAINER_OF(l, struct bell, letter);
+
+	/* First: who rings from now on is not heard by this call. */
+	(void)atomic_exchange(&b->rung, false);
+	b->heard(b);
+}
+
+void
+bell_init(struct bell *b, void (*heard)(struct bell *))
+{
+	b->letter.run = bell_came;
+	b->heard = heard;
+	atomic_init(&b->rung, false);
+}
+
+void
+bell_ring(struct loop *l, struct bell *b)
+{
+	if (!atomic_exchange(&b->rung, true))
+		loop_post(l, &b->letter);
+}
+
 void
 loop_stop(struct loop *l)
 {

@@ -9,6 +9,9 @@
  * The mailbox is the only door for other threads: a lock-free stack of letters
  * and an eventfd that is written only when the mailbox was empty.
  *
+ * A letter that must not fail is part of what it tells (a batch, its changes), or a
+ * bell: where a lost letter would be a lie for good, no memory is asked for.
+ *
  * Whose thread.  Before loop_start and after loop_stop the loop belongs to the
  * thread that makes these calls: it may open, dial and close there what else
  * only the loop's thread may.  In a forked child none of it may be touched:
@@ -29,6 +32,14 @@
 struct letter {
 	struct letter *next;
 	void (*run)(struct letter *);
+};
+
+/* A letter that needs no memory and can be sent again before it was read: heard is
+ * called in the loop's thread, once or more after each ring. */
+struct bell {
+	struct letter letter;
+	atomic_bool rung; /* and not heard yet */
+	void (*heard)(struct bell *);
 };
 
 /* Embedded in what wants to be called at the end of a turn. */
@@ -76,6 +87,8 @@ bool loop_settle(struct loop *);
 void loop_fini(struct loop *);
 /* Any thread; in order for one sender; never fails. */
 void loop_post(struct loop *, struct letter *);
+void bell_init(struct bell *, void (*heard)(struct bell *));
+void bell_ring(struct loop *, struct bell *); /* any thread */
 bool loop_inside(const struct loop *); /* am I this loop's thread? */
 bool loop_inside_any(void);            /* am I a thread of any loop? */
 /* May I touch what belongs to this loop?  For assertions. */

@@ -102,15 +102,13 @@ commit_came(struct letter *l)
 	list_add(&c->storage->commits, &c->link);
 }
 
-void
+int
 storage_commit(struct storage *s, struct worker *w, unsigned index, struct batch *b)
 {
 	struct commit *c = mem_zalloc(sizeof(*c));
 
-	if (c == NULL) {
-		worker_committed(w, b, DYN_ENOMEM, NULL);
-		return;
-	}
+	if (c == NULL)
+		return DYN_ENOMEM;
 	c->letter.run = commit_came;
 	list_init(&c->link);
 	c->storage = s;
@@ -118,18 +116,17 @@ storage_commit(struct storage *s, struct worker *w, unsigned index, struct batch
 	c->index = index;
 	c->batch = b;
 	loop_post(&s->loop, &c->letter);
+	return 0;
 }
 
-void
+int
 storage_meta(struct storage *s, const char *name, struct buf *value, enum saved_for whom)
 {
 	struct commit *c = mem_zalloc(sizeof(*c));
 
 	if (c == NULL) {
 		buf_unref(value);
-		if (whom != SAVED_FOR_NOBODY)
-			syncer_saved(s->host->syncer, whom, DYN_ENOMEM);
-		return;
+		return DYN_ENOMEM;
 	}
 	c->saved_for = whom;
 	DYN_ASSERT(strlen(name) < sizeof(c->name));
@@ -139,6 +136,7 @@ storage_meta(struct storage *s, const char *name, struct buf *value, enum saved_
 	c->storage = s;
 	c->value = value;
 	loop_post(&s->loop, &c->letter);
+	return 0;
 }
 
 /* A batch built on what a failed one of the same worker would have stored. */
@@ -192,10 +190,11 @@ answer(struct storage *s, struct commit *c, int rc)
 		if (rc != 0)
 			host_log(s->host, DYN_LOG_ERROR, "cannot save %s: %s", c->name,
 			    dyn_strerror(rc));
-		if (c->saved_for != SAVED_FOR_NOBODY)
-			syncer_saved(s->host->syncer, c->saved_for, rc);
 		buf_unref(c->value);
-		mem_free(c);
+		if (c->saved_for != SAVED_FOR_NOBODY)
+			syncer_saved(s->host->syncer, c->saved_for, rc, &c->letter);
+		else
+			mem_free(c);
 		return;
 	}
 	if (is_poisoned(s, c))

@@ -22,6 +22,7 @@ struct syncer {
 	uint64_t fence_again; /* when to ask those again that did not answer */
 	struct view *saving;  /* all are: this row is on its way to the disk */
 	uint64_t figures_at, look_at;
+	struct bell view_bell, lost_bell, clear_bell, close_bell;
 	bool closing, drained;
 	sem_t closed;
 };
@@ -31,6 +32,11 @@ static int on_frame(void *arg, const struct dyn_id *, uint64_t conn, const struc
 static void on_up(void *arg, const struct dyn_id *, unsigned worker);
 static void on_down(void *arg, const struct dyn_id *, unsigned worker, const char *address,
     int rc, bool sure);
+
+static void view_heard(struct bell *);
+static void lost_heard(struct bell *);
+static void clear_heard(struct bell *);
+static void close_heard(struct bell *);
 
 static const struct links_events link_events = { on_frame, on_up, NULL, on_down };
 
@@ -51,6 +57,10 @@ syncer_new(struct syncer **out, struct host *host, uint64_t seed)
 		return DYN_ENOMEM;
 	s->host = host;
 	s->fence_again = TIME_NEVER;
+	bell_init(&s->view_bell, view_heard);
+	bell_init(&s->lost_bell, lost_heard);
+	bell_init(&s->clear_bell, clear_heard);
+	bell_init(&s->close_bell, close_heard);
 	outbox_init(&s->out);
 	rc = loop_init(&s->loop, "dyn-sync", turn, s);
 	if (rc != 0)
@@ -147,28 +157,6 @@ on_down(void *arg, const struct dyn_id *id, unsigned worker, const char *address
 	sync_lost(s->sync, id, host_moment(&s->loop), &s->out);
 }
 
-/* Behind its fence this node says things for good (pull.h, collect.h): before that the
- * view must be on disk.  It was given to storage before it came here, so it is when
- * this row is. */
-static void
-save_fence(struct syncer *s)
-{
-	unsigned workers = s->host->workers_count;
-	uint64_t all;
-	struct buf *row;
-
-	DYN_ASSERT(workers >= 1 && workers <= 64);
-	all = UINT64_MAX >> (64 - workers);
-	if (s->fenced != all || s->saving != NULL)
-		return;
-	row = buf_copy(s->view->current->digest.b, sizeof(s->view->current->digest.b));
-	if (row == NULL)
-		return; /* fence_again */
-	s->fence_again = TIME_NEVER;
-	s->saving = view_ref(s->view);
-	storage_meta(s->host->storage, "fence", row, SAVED_FOR_FENCE);
-}
-
 static void
 fence_saved(struct syncer *s, int rc)
 {
@@ -182,6 +170,31 @@ fence_saved(struct syncer *s, int rc)
 		s->fence_again = s->loop.now + FENCE_RETRY;
 }
 
+/* Behind its fence this node says things for good (pull.h, collect.h): before that the
+ * view must be on disk.  It was given to storage before it came here, so it is when
+ * this row is. */
+static void
+save_fence(struct syncer *s)
+{
+	unsigned workers = s->host->workers_count;
+	uint64_t all;
+	struct buf *row;
+	int rc;
+
+	DYN_ASSERT(workers >= 1 && workers <= 64);
+	all = UINT64_MAX >> (64 - workers);
+	if (s->fenced != all || s->saving != NULL)
+		return;
+	row = buf_copy(s->view->current->digest.b, sizeof(s->view->current->digest.b));
+	if (row == NULL)
+		return; /* fence_again */
+	s->fence_again = TIME_NEVER;
+	s->saving = view_ref(s->view);
+	rc = storage_meta(s->host->storage, "fence", row, SAVED_FOR_FENCE);
+	if (rc != 0)
+		fence_saved(s, rc);
+}
+
 static void
 fence(struct syncer *s)
 {
@@ -192,12 +205,22 @@ fence(struct syncer *s)
 	save_fence(s);
 }
 
+static void
+saved(struct syncer *s, enum saved_for whom, int rc)
+{
+	if (whom == SAVED_FOR_FENCE)
+		fence_saved(s, rc);
+	else if (whom == SAVED_FOR_REPAIR)
+		sync_saved(s->sync, rc, host_moment(&s->loop), &s->out);
+}
+
 /* ---------------------------------------------------------------- effects */
 
 static void
 carry_out(struct syncer *s, struct effect *e)
 {
 	struct rows *rows;
+	int rc;
 
 	switch (e->kind) {
 	case FX_SEND:
@@ -231,8 +254,10 @@ carry_out(struct syncer *s, struct effect *e)
 		e->frame = NULL;
 		break;
 	case FX_META:
-		storage_meta(s->host->storage, e->address, e->frame, (enum saved_for)e->rc);
+		rc = storage_meta(s->host->storage, e->address, e->frame, (enum saved_for)e->rc);
 		e->frame = NULL;
+		if (rc != 0)
+			saved(s, (enum saved_for)e->rc, rc);
 		break;
 	case FX_HINTS_FULL:
 		for (unsigned i = 0; i < s->host->workers_count; i++)
@@ -318,12 +343,10 @@ struct sync_letter {
 	struct syncer *syncer;
 	struct view *view;
 	struct rows *rows;
-	struct changes *changes;
 	struct dyn_id from;
 	struct buf *ledger;
 	unsigned worker;
 	int rc;
-	enum saved_for saved_for;
 	enum dyn_liveness liveness;
 };
 
@@ -340,15 +363,14 @@ sync_letter(struct syncer *s, void (*run)(struct letter *))
 }
 
 static void
-view_came(struct letter *l)
+view_heard(struct bell *b)
 {
-	struct sync_letter *v = CONTAINER_OF(l, struct sync_letter, letter);
-	struct syncer *s = v->syncer;
-	bool other = s->view == NULL || table_compare(s->view->current, v->view->current) != 0;
+	struct syncer *s = CONTAINER_OF(b, struct syncer, view_bell);
+	struct view *v = host_view(s->host);
+	bool other = s->view == NULL || table_compare(s->view->current, v->current) != 0;
 
 	view_unref(s->view);
-	s->view = v->view;
-	mem_free(v);
+	s->view = v;
 	if (s->closing)
 		return;
 	links_view(&s->links, s->view);
@@ -360,14 +382,9 @@ view_came(struct letter *l)
 }
 
 void
-syncer_view(struct syncer *s, struct view *v)
+syncer_view(struct syncer *s)
 {
-	struct sync_letter *l = sync_letter(s, view_came);
-
-	if (l == NULL)
-		return; /* the next view brings it */
-	l->view = view_ref(v);
-	loop_post(&s->loop, &l->letter);
+	bell_ring(&s->loop, &s->view_bell);
 }
 
 static void
@@ -423,50 +440,52 @@ syncer_stored(struct syncer *s, struct rows *rows, int rc)
 	loop_post(&s->loop, &l->letter);
 }
 
+struct saved_letter {
+	struct letter letter;
+	struct syncer *syncer;
+	int rc;
+	enum saved_for whom;
+};
+
 static void
 saved_came(struct letter *l)
 {
-	struct sync_letter *c = CONTAINER_OF(l, struct sync_letter, letter);
-	struct syncer *s = c->syncer;
+	struct saved_letter *c = CONTAINER_OF(l, struct saved_letter, letter);
 
-	if (c->saved_for == SAVED_FOR_FENCE)
-		fence_saved(s, c->rc);
-	else
-		sync_saved(s->sync, c->rc, host_moment(&s->loop), &s->out);
+	saved(c->syncer, c->whom, c->rc);
 	mem_free(c);
 }
 
 void
-syncer_saved(struct syncer *s, enum saved_for whom, int rc)
+syncer_saved(struct syncer *s, enum saved_for whom, int rc, struct letter *letter)
 {
-	struct sync_letter *l = sync_letter(s, saved_came);
+	struct saved_letter *c = (struct saved_letter *)(void *)letter;
 
-	/* It would wait for good, and with it those that wait for its answer. */
-	DYN_ASSERT(l != NULL);
-	l->saved_for = whom;
-	l->rc = rc;
-	loop_post(&s->loop, &l->letter);
+	c->letter.run = saved_came;
+	c->syncer = s;
+	c->rc = rc;
+	c->whom = whom;
+	loop_post(&s->loop, &c->letter);
 }
 
 static void
 changed_came(struct letter *l)
 {
-	struct sync_letter *c = CONTAINER_OF(l, struct sync_letter, letter);
-	struct syncer *s = c->syncer;
+	struct changes *c = CONTAINER_OF(
+	    (struct letter_space *)(void *)l, struct changes, letter);
+	struct syncer *s = c->to;
 
-	sync_changed(s->sync, c->changes, host_moment(&s->loop), &s->out);
-	mem_free(c);
+	sync_changed(s->sync, c, host_moment(&s->loop), &s->out);
 }
 
 void
-syncer_changed(struct syncer *s, struct changes *changes)
+syncer_changed(struct syncer *s, struct changes *c)
 {
-	struct sync_letter *l = sync_letter(s, changed_came);
+	struct letter *l = (struct letter *)(void *)&c->letter;
 
-	/* A change that is not told would make the trees lie for good. */
-	DYN_ASSERT(l != NULL);
-	l->changes = changes;
-	loop_post(&s->loop, &l->letter);
+	c->to = s;
+	l->run = changed_came;
+	loop_post(&s->loop, l);
 }
 
 static void
@@ -518,79 +537,56 @@ syncer_liveness(struct syncer *s, const struct dyn_id *id, enum dyn_liveness sta
 }
 
 static void
-lost_came(struct letter *l)
+lost_heard(struct bell *b)
 {
-	struct sync_letter *c = CONTAINER_OF(l, struct sync_letter, letter);
-	struct syncer *s = c->syncer;
+	struct syncer *s = CONTAINER_OF(b, struct syncer, lost_bell);
 
 	if (!s->closing)
 		sync_lost_all(s->sync, host_moment(&s->loop), &s->out);
-	mem_free(c);
 }
 
 void
 syncer_lost_all(struct syncer *s)
 {
-	struct sync_letter *l = sync_letter(s, lost_came);
-
-	/* Copies that lack something would be taken for whole ones. */
-	DYN_ASSERT(l != NULL);
-	loop_post(&s->loop, &l->letter);
+	bell_ring(&s->loop, &s->lost_bell);
 }
 
 static void
-stale_came(struct letter *l)
+clear_heard(struct bell *b)
 {
-	struct sync_letter *c = CONTAINER_OF(l, struct sync_letter, letter);
-	struct syncer *s = c->syncer;
+	struct syncer *s = CONTAINER_OF(b, struct syncer, clear_bell);
 
 	if (!s->closing)
 		sync_clear(s->sync, host_moment(&s->loop), &s->out);
-	mem_free(c);
 }
 
 void
 syncer_clear(struct syncer *s)
 {
-	struct sync_letter *l = sync_letter(s, stale_came);
-
-	DYN_ASSERT(l != NULL); /* the node would never follow its ring again */
-	loop_post(&s->loop, &l->letter);
+	bell_ring(&s->loop, &s->clear_bell);
 }
 
 static void
-close_came(struct letter *l)
+close_heard(struct bell *b)
 {
-	struct sync_letter *c = CONTAINER_OF(l, struct sync_letter, letter);
+	struct syncer *s = CONTAINER_OF(b, struct syncer, close_bell);
 
-	c->syncer->closing = true;
-	links_close(&c->syncer->links);
-}
-
-static void
-fail_came(struct letter *l)
-{
-	close_came(l);
-	mem_free(CONTAINER_OF(l, struct sync_letter, letter));
+	s->closing = true;
+	links_close(&s->links);
 }
 
 void
 syncer_fail(struct syncer *s)
 {
-	struct sync_letter *l = sync_letter(s, fail_came);
-
-	DYN_ASSERT(l != NULL); /* a fenced node must not go on */
-	loop_post(&s->loop, &l->letter);
+	bell_ring(&s->loop, &s->close_bell);
 }
 
 void
 syncer_stop(struct syncer *s)
 {
-	struct sync_letter c = { .letter = { NULL, close_came }, .syncer = s };
-
 	if (!s->loop.running)
 		return;
-	loop_post(&s->loop, &c.letter);
+	bell_ring(&s->loop, &s->close_bell);
 	while (sem_wait(&s->closed) != 0)
 		continue;
 	loop_stop(&s->loop);

@@ -17,12 +17,13 @@ void syncer_free(struct syncer *);
 struct loop *syncer_loop(struct syncer *);
 struct links *syncer_links(struct syncer *);
 /* Any thread. */
-void syncer_view(struct syncer *, struct view *);
+void syncer_view(struct syncer *); /* host_view is another one */
 /* A worker is fenced by this view (whose reference it gives back). */
 void syncer_fenced(struct syncer *, unsigned worker, struct view *, int rc);
 void syncer_stored(struct syncer *, struct rows *, int rc);
-/* A row that FX_META named is on disk, or is not. */
-void syncer_saved(struct syncer *, enum saved_for, int rc);
+/* A row that FX_META named is on disk, or is not.  letter: memory of at least that of the
+ * answer, which it becomes. */
+void syncer_saved(struct syncer *, enum saved_for, int rc, struct letter *);
 void syncer_changed(struct syncer *, struct changes *);
 void syncer_liveness(struct syncer *, const struct dyn_id *, enum dyn_liveness);
 void syncer_lost_all(struct syncer *);

@@ -33,11 +33,13 @@ struct worker {
 	uint64_t close_from; /* not before: see BYE_GRACE; 0 = BYE is not said yet */
 	bool drained;       /* said so */
 	sem_t closed;       /* everything has ended; the thread may stop */
+	struct bell view_bell, fail_bell, lost_bell, catching_bell;
+	struct buf *catching; /* what the bell is about; under lock */
 	struct list asks;   /* struct status_ask */
 	uint64_t next_ask;
 	bool figures_old;
 	uint64_t figures_at;
-	pthread_mutex_t lock; /* of figures and away */
+	pthread_mutex_t lock; /* of figures, away, catching */
 	struct worker_figures figures;
 	struct away *away;    /* members with whom something is wrong */
 	size_t away_count, away_cap;
@@ -49,6 +51,11 @@ static void on_up(void *arg, const struct dyn_id *, unsigned worker);
 static void on_leaving(void *arg, const struct dyn_id *, unsigned worker);
 static void on_down(void *arg, const struct dyn_id *, unsigned worker, const char *address,
     int rc, bool sure);
+
+static void view_heard(struct bell *);
+static void fail_heard(struct bell *);
+static void lost_heard(struct bell *);
+static void catching_heard(struct bell *);
 
 static const struct links_events link_events = { on_frame, on_up, on_leaving, on_down };
 
@@ -78,6 +85,10 @@ worker_new(struct worker **out, struct host *host, unsigned index, uint64_t seed
 	w->host = host;
 	w->index = index;
 	list_init(&w->asks);
+	bell_init(&w->view_bell, view_heard);
+	bell_init(&w->fail_bell, fail_heard);
+	bell_init(&w->lost_bell, lost_heard);
+	bell_init(&w->catching_bell, catching_heard);
 	outbox_init(&w->out);
 	pthread_mutex_init(&w->lock, NULL);
 	rc = loop_init(&w->loop, "dyn-worker", turn, w);
@@ -122,6 +133,7 @@ worker_free(struct worker *w)
 	links_fini(&w->links);
 	work_free(w->work);
 	outbox_fini(&w->out);
+	buf_unref(w->catching);
 	sem_destroy(&w->closed);
 	pthread_mutex_destroy(&w->lock);
 	mem_free(w->away);
@@ -311,6 +323,8 @@ poke_effect(struct worker *w, const struct dyn_id *to)
 static void
 carry_out(struct worker *w, struct effect *e)
 {
+	int rc;
+
 	switch (e->kind) {
 	case FX_SEND:
 		send_effect(w, e);
@@ -320,7 +334,9 @@ carry_out(struct worker *w, struct effect *e)
 		e->frame = NULL;
 		break;
 	case FX_COMMIT:
-		storage_commit(w->host->storage, w, w->index, e->what);
+		rc = storage_commit(w->host->storage, w, w->index, e->what);
+		if (rc != 0)
+			work_committed(w->work, e->what, rc, host_moment(&w->loop), &w->out);
 		break;
 	case FX_DONE:
 		w->host->done(w->host->done_arg, e->what);
@@ -500,60 +516,54 @@ worker_op(struct worker *w, struct op *op)
 	loop_post(&w->loop, l);
 }
 
-/* A letter that carries a view: news, or the order to fence by it. */
-struct view_letter {
-	struct letter letter;
-	struct worker *worker;
-	struct view *view;
-	bool fence;
-};
-
 static void
-view_came(struct letter *l)
+view_heard(struct bell *b)
 {
-	struct view_letter *v = CONTAINER_OF(l, struct view_letter, letter);
-	struct worker *w = v->worker;
+	struct worker *w = CONTAINER_OF(b, struct worker, view_bell);
+	struct view *v = host_view(w->host);
 
-	/* The order to fence comes by way of the sync thread: the view in it may
-	 * be older than the one the links have. */
-	if (!v->fence)
-		links_view(&w->links, v->view);
-	if (v->fence)
-		work_fence(w->work, v->view, v->view, host_moment(&w->loop), &w->out);
-	else {
-		work_view(w->work, v->view, host_moment(&w->loop), &w->out);
-		view_unref(v->view);
-	}
-	mem_free(v);
-}
-
-static void
-post_view(struct worker *w, struct view *view, bool fence)
-{
-	struct view_letter *v = mem_zalloc(sizeof(*v));
-
-	if (v == NULL) {
-		if (fence)
-			syncer_fenced(w->host->syncer, w->index, view_ref(view), DYN_ENOMEM);
-		return;
-	}
-	v->letter.run = view_came;
-	v->worker = w;
-	v->view = view_ref(view);
-	v->fence = fence;
-	loop_post(&w->loop, &v->letter);
+	links_view(&w->links, v);
+	work_view(w->work, v, host_moment(&w->loop), &w->out);
+	view_unref(v);
 }
 
 void
-worker_view(struct worker *w, struct view *view)
+worker_view(struct worker *w)
 {
-	post_view(w, view, false);
+	bell_ring(&w->loop, &w->view_bell);
+}
+
+struct fence_letter {
+	struct letter letter;
+	struct worker *worker;
+	struct view *view;
+};
+
+static void
+fence_came(struct letter *l)
+{
+	struct fence_letter *f = CONTAINER_OF(l, struct fence_letter, letter);
+	struct worker *w = f->worker;
+
+	/* It comes by way of the sync thread: the view may be older than the one the
+	 * links have. */
+	work_fence(w->work, f->view, f->view, host_moment(&w->loop), &w->out);
+	mem_free(f);
 }
 
 void
 worker_fence(struct worker *w, struct view *view)
 {
-	post_view(w, view, true);
+	struct fence_letter *f = mem_zalloc(sizeof(*f));
+
+	if (f == NULL) {
+		syncer_fenced(w->host->syncer, w->index, view_ref(view), DYN_ENOMEM);
+		return;
+	}
+	f->letter.run = fence_came;
+	f->worker = w;
+	f->view = view_ref(view);
+	loop_post(&w->loop, &f->letter);
 }
 
 struct commit_letter {
@@ -575,14 +585,10 @@ commit_came(struct letter *l)
 }
 
 void
-worker_committed(struct worker *w, struct batch *b, int rc, struct letter *reuse)
+worker_committed(struct worker *w, struct batch *b, int rc, struct letter *letter)
 {
-	/* The letter the batch came by is memory enough for the answer. */
-	struct commit_letter *c = (struct commit_letter *)(void *)reuse;
+	struct commit_letter *c = (struct commit_letter *)(void *)letter;
 
-	if (c == NULL)
-		c = mem_zalloc(sizeof(*c));
-	DYN_ASSERT(c != NULL);
 	c->letter.run = commit_came;
 	c->worker = w;
 	c->batch = b;
@@ -650,32 +656,32 @@ worker_hints_full(struct worker *w, bool full)
 	loop_post(&w->loop, &f->letter);
 }
 
-struct catching_letter {
-	struct letter letter;
-	struct worker *worker;
-	struct buf *bits;
-};
-
+/* All bits each time: the newest will do. */
 static void
-catching_came(struct letter *l)
+catching_heard(struct bell *b)
 {
-	struct catching_letter *c = CONTAINER_OF(l, struct catching_letter, letter);
+	struct worker *w = CONTAINER_OF(b, struct worker, catching_bell);
+	struct buf *bits;
 
-	work_catching(c->worker->work, c->bits);
-	mem_free(c);
+	pthread_mutex_lock(&w->lock);
+	bits = w->catching;
+	w->catching = NULL;
+	pthread_mutex_unlock(&w->lock);
+	if (bits != NULL)
+		work_catching(w->work, bits);
 }
 
 void
 worker_catching(struct worker *w, struct buf *bits)
 {
-	struct catching_letter *c = mem_zalloc(sizeof(*c));
+	struct buf *old;
 
-	/* A mark that is not told would let "not found" of such a copy count. */
-	DYN_ASSERT(c != NULL);
-	c->letter.run = catching_came;
-	c->worker = w;
-	c->bits = buf_ref(bits);
-	loop_post(&w->loop, &c->letter);
+	pthread_mutex_lock(&w->lock);
+	old = w->catching;
+	w->catching = buf_ref(bits);
+	pthread_mutex_unlock(&w->lock);
+	buf_unref(old);
+	bell_ring(&w->loop, &w->catching_bell);
 }
 
 static void
@@ -736,18 +742,19 @@ liveness_came(struct letter *l)
 	mem_free(v);
 }
 
-void
+int
 worker_liveness(struct worker *w, const struct dyn_id *id, enum dyn_liveness state)
 {
 	struct liveness_letter *v = mem_zalloc(sizeof(*v));
 
-	/* What is not told would be believed for good. */
-	DYN_ASSERT(v != NULL);
+	if (v == NULL)
+		return DYN_ENOMEM;
 	v->letter.run = liveness_came;
 	v->worker = w;
 	v->id = *id;
 	v->state = state;
 	loop_post(&w->loop, &v->letter);
+	return 0;
 }
 
 bool
@@ -802,44 +809,28 @@ worker_stop(struct worker *w, uint64_t until)
 
 /* As if closed with no time left, but the thread goes on: dyn_close ends it. */
 static void
-fail_came(struct letter *l)
+fail_heard(struct bell *b)
 {
-	struct close_letter *c = CONTAINER_OF(l, struct close_letter, letter);
+	struct worker *w = CONTAINER_OF(b, struct worker, fail_bell);
 
-	c->worker->closing = true;
-	c->worker->close_until = 0;
-	mem_free(c);
+	w->closing = true;
+	w->close_until = 0;
 }
 
 static void
-lost_came(struct letter *l)
+lost_heard(struct bell *b)
 {
-	struct close_letter *c = CONTAINER_OF(l, struct close_letter, letter);
-
-	work_lost(c->worker->work);
-	mem_free(c);
-}
-
-static void
-post(struct worker *w, void (*run)(struct letter *))
-{
-	struct close_letter *c = mem_zalloc(sizeof(*c));
-
-	/* A node that has lost its right to mint or to serve must not go on. */
-	DYN_ASSERT(c != NULL);
-	c->letter.run = run;
-	c->worker = w;
-	loop_post(&w->loop, &c->letter);
+	work_lost(CONTAINER_OF(b, struct worker, lost_bell)->work);
 }
 
 void
 worker_fail(struct worker *w)
 {
-	post(w, fail_came);
+	bell_ring(&w->loop, &w->fail_bell);
 }
 
 void
 worker_lost(struct worker *w)
 {
-	post(w, lost_came);
+	bell_ring(&w->loop, &w->lost_bell);
 }

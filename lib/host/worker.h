@@ -30,14 +30,15 @@ struct links *worker_links(struct worker *);
 
 /* Any thread. */
 void worker_op(struct worker *, struct op *);
-void worker_view(struct worker *, struct view *);
-void worker_committed(struct worker *, struct batch *, int rc, struct letter *reuse);
+void worker_view(struct worker *); /* host_view is another one */
+/* letter: memory of at least that of the answer, which it becomes. */
+void worker_committed(struct worker *, struct batch *, int rc, struct letter *);
 void worker_fence(struct worker *, struct view *);   /* answers syncer_fenced */
 void worker_rows(struct worker *, struct rows *); /* answers syncer_stored */
 void worker_hints_full(struct worker *, bool full); /* work_hints_full */
 void worker_catching(struct worker *, struct buf *bits); /* work_catching; takes a ref */
-/* What the detector thinks of a member now. */
-void worker_liveness(struct worker *, const struct dyn_id *, enum dyn_liveness);
+/* What the detector thinks of a member now.  DYN_ENOMEM: tell it again. */
+int worker_liveness(struct worker *, const struct dyn_id *, enum dyn_liveness) DYN_CHECK;
 /* As this worker sees it; liveness may be NULL. */
 bool worker_reachable(struct worker *, const struct dyn_id *, enum dyn_liveness *liveness);
 /* Counters as of at most 50 ms ago. */

@@ -120,7 +120,7 @@ store(struct node *n, const char *object)
 	struct change x = { .name = n->name, .space = DYN_SPACE_DATA,
 		.bytes_after = (uint32_t)o->len,
 		.old = object_old(buf_slice(o), 0) != OBJECT_FRESH };
-	const struct changes changes = { &x, 1 };
+	const struct changes changes = { .list = &x, .count = 1 };
 
 	ck_assert_int_eq(n->e->apply(n->e->self, &row, 1, DYN_DURABLE_DISK), 0);
 	collect_changed(n->c, &changes);
@@ -399,7 +399,7 @@ START_TEST(this_node_keeps_a_hint)
 	struct place at = place_of_hint(&owner, buf_slice(n->name), id);
 	struct change x = { .name = buf_copy(at.id.data, at.id.len), .space = DYN_SPACE_HINT,
 		.after = { { 1 } }, .bytes_after = 10 };
-	const struct changes changes = { &x, 1 };
+	const struct changes changes = { .list = &x, .count = 1 };
 	struct buf *o = object_of("a1 | a1=x");
 	struct dyn_row row = { DYN_SPACE_HINT, at.id, buf_slice(o) };
 

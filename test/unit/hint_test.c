@@ -109,7 +109,7 @@ keep(struct world *w, char owner, const char *key, const char *object)
 		object != NULL ? script_object(object) : slice(NULL, 0) };
 	struct change c = { .name = buf_copy(at.id.data, at.id.len), .space = at.space,
 		.bytes_before = (uint32_t)before.len, .bytes_after = (uint32_t)row.value.len };
-	struct changes all = { &c, 1 };
+	struct changes all = { .list = &c, .count = 1 };
 
 	MUST(w->fake->engine.apply(w->fake, &row, 1, DYN_DURABLE_DISK) == 0);
 	if (w->h != NULL)

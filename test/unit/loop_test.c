@@ -8,6 +8,7 @@
 
 #include "base/rng.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -121,6 +122,49 @@ START_TEST(letters_arrive_in_order)
 	loop_stop(&d.loop);
 	loop_fini(&d.loop);
 	ck_assert_uint_eq(atomic_load(&d.wrong), 0);
+}
+END_TEST
+
+struct tower {
+	struct loop loop;
+	struct bell bell;
+	atomic_ulong told, known, heard;
+};
+
+static void
+tower_heard(struct bell *b)
+{
+	struct tower *t = CONTAINER_OF(b, struct tower, bell);
+
+	atomic_fetch_add(&t->heard, 1);
+	atomic_store(&t->known, atomic_load(&t->told));
+}
+
+/* What was told before a ring is known after it, also when the ring comes just as
+ * the one before it is heard. */
+START_TEST(bells_are_heard)
+{
+	struct tower t = { .told = 1 };
+	unsigned long rings = 10000;
+	uint64_t until = test_now() + 50 * NS_PER_S;
+
+	ck_assert_int_eq(loop_init(&t.loop, "tower", NULL, NULL), 0);
+	bell_init(&t.bell, tower_heard);
+	bell_ring(&t.loop, &t.bell); /* twice in the mailbox would be a circle */
+	bell_ring(&t.loop, &t.bell);
+	ck_assert_int_eq(loop_start(&t.loop), 0);
+	for (unsigned long i = 1; i < rings; i++) {
+		while (atomic_load(&t.known) != i) {
+			ck_assert_msg(test_now() < until, "ring %lu was not heard", i);
+			sched_yield();
+		}
+		atomic_store(&t.told, i + 1);
+		bell_ring(&t.loop, &t.bell);
+	}
+	loop_stop(&t.loop);
+	loop_fini(&t.loop);
+	ck_assert_uint_eq(atomic_load(&t.known), rings);
+	ck_assert_uint_le(atomic_load(&t.heard), rings);
 }
 END_TEST
 
@@ -319,6 +363,7 @@ suite(void)
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, letters_arrive_in_order);
+	tcase_add_test(t, bells_are_heard);
 	tcase_add_test(t, own_letters_are_not_slept_on);
 	tcase_add_test(t, one_turn_serves_many_letters);
 	tcase_add_test(t, stop_reads_what_was_posted);

@@ -126,7 +126,7 @@ START_TEST(the_sum_knows_the_partition)
 			struct dyn_slice name = copies_made_name(p, 1, space);
 			struct change c = {.name = buf_copy(name.data, name.len),
 			    .space = DYN_SPACE_DATA};
-			struct changes all = {&c, 1};
+			struct changes all = { .list = &c, .count = 1 };
 
 			memset(c.after.b, (int)(1 + (p ^ i)), sizeof(c.after.b));
 			trees_changed(w->node[i].trees, &all);

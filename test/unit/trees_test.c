@@ -192,7 +192,7 @@ deliver(struct world *w)
 		struct dyn_slice name = name_of(w, l->key);
 		struct change c = { .name = buf_copy(name.data, name.len),
 			.space = DYN_SPACE_DATA, .before = l->before, .after = l->after };
-		struct changes all = { &c, 1 };
+		struct changes all = { .list = &c, .count = 1 };
 
 		w->keys[l->key].told = l->after;
 		trees_changed(w->t, &all);
@@ -336,7 +336,7 @@ START_TEST(other_spaces_are_not_in_it)
 	struct world *w = world_new(view_ring(1, 1, PARTITIONS), test_seed(), 0);
 	struct dyn_slice name = name_of(w, 0);
 	struct change c = { .name = buf_copy(name.data, name.len), .space = DYN_SPACE_HINT };
-	struct changes all = { &c, 1 };
+	struct changes all = { .list = &c, .count = 1 };
 
 	memset(&c.after, 1, sizeof(c.after));
 	run_all(w, NS_PER_S);
