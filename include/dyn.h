@@ -454,7 +454,8 @@ struct dyn_call {
 
 /* Who had stored or answered when the call was answered. */
 struct dyn_receipt {
-	unsigned owners;   /* owners of the key */
+	unsigned owners;   /* owners of the key; while it gets others: of the old or of
+	                    * the new ones, whichever are fewer */
 	unsigned standins; /* others that stand in for an owner */
 	unsigned machines; /* distinct machines among them */
 	unsigned zones;    /* distinct zones among them */

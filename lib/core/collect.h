@@ -41,8 +41,9 @@
  * no round.
  *
  * WISHES.  Names of rows that have something to forget are noted when they are
- * committed (struct change) and when a tree is built or verified; nothing of it is
- * kept on disk.  One fence serves all members that are READY, so they ask for it
+ * committed (struct change) and when a tree is built or verified, by the first owner,
+ * and who becomes it looks at the rows then (core/trees.h); nothing of it is kept on
+ * disk.  One fence serves all members that are READY, so they ask for it
  * no more often than once in GAP.
  */
 #ifndef DYN_COLLECT_H

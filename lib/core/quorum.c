@@ -170,17 +170,32 @@ quorum_votes(const struct quorum *q, enum vote vote)
 	return count;
 }
 
+static unsigned
+owners_with(const struct quorum *q, unsigned group)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < q->count; i++)
+		count += q->ballot[i].vote == VOTE_YES && !q->ballot[i].standin &&
+		    (q->ballot[i].groups >> group & 1) != 0;
+	return count;
+}
+
 void
 quorum_receipt(const struct quorum *q, struct dyn_receipt *r)
 {
-	r->owners = r->standins = 0;
+	/* Reads go by one group, and the caller cannot know by which: what all owners
+	 * have, those of both groups have. */
+	r->owners = owners_with(q, 0);
+	for (unsigned g = 1; g < q->groups; g++)
+		r->owners = MIN(r->owners, owners_with(q, g));
+	r->standins = 0;
 	r->machines = distinct(q, 3, 1u << VOTE_YES, false);
 	r->zones = distinct(q, 3, 1u << VOTE_YES, true);
 	r->on_disk = 0;
 	for (unsigned i = 0; i < q->count; i++) {
 		const struct ballot *b = &q->ballot[i];
 
-		r->owners += b->vote == VOTE_YES && !b->standin;
 		r->standins += b->vote == VOTE_YES && b->standin;
 		r->on_disk += b->vote == VOTE_YES && b->on_disk;
 	}

@@ -16,6 +16,7 @@ struct build {
 	enum { IDLE, RESTING, READY, FENCING } state;
 	unsigned partition;
 	bool again;             /* it has a tree: is it right? */
+	bool due;               /* and it was due when this began */
 	bool last;              /* the piece reaches the end of the partition */
 	struct merkle *tree;    /* of the pieces that are done */
 	struct buf *from, *to;  /* the piece: from < name <= to; NULL = the bounds */
@@ -28,7 +29,9 @@ struct trees {
 	struct view *view;
 	uint8_t *state;       /* by partition */
 	struct merkle **tree; /* NULL: not built, or no row yet */
-	unsigned partitions, mine, wanted;
+	uint8_t *first;       /* this node is their first owner */
+	uint8_t *due;         /* to be looked at again soon */
+	unsigned partitions, mine, wanted, dues;
 	struct build b;
 	unsigned cursor, walk_cursor;
 	uint64_t walk_at;     /* the next partition to look at again */
@@ -208,6 +211,7 @@ build_begin(struct trees *t, unsigned partition, bool again)
 
 	b->partition = partition;
 	b->again = again;
+	b->due = t->due[partition] != 0;
 	b->tree = mem_zalloc(sizeof(*b->tree));
 	b->state = b->tree != NULL ? READY : IDLE;
 }
@@ -220,6 +224,10 @@ build_ends_well(struct trees *t, struct outbox *out)
 	unsigned p = b->partition;
 	const struct merkle *old = t->tree[p] != NULL ? t->tree[p] : &empty;
 
+	if (b->due) {
+		t->due[p] = 0;
+		t->dues--;
+	}
 	if (!b->again) {
 		t->state[p] = BUILT;
 		t->wanted--;
@@ -338,9 +346,11 @@ forget_all(struct trees *t)
 		mem_free(t->tree[p]);
 	mem_free(t->tree);
 	mem_free(t->state);
+	mem_free(t->first);
+	mem_free(t->due);
 	t->tree = NULL;
-	t->state = NULL;
-	t->partitions = t->mine = t->wanted = 0;
+	t->state = t->first = t->due = NULL;
+	t->partitions = t->mine = t->wanted = t->dues = 0;
 }
 
 void
@@ -360,6 +370,8 @@ give_up(struct trees *t, unsigned p)
 	if (t->b.tree != NULL && t->b.partition == p)
 		build_end(&t->b);
 	t->wanted -= t->state[p] == WANTED;
+	t->dues -= t->due[p];
+	t->due[p] = 0;
 	mem_free(t->tree[p]);
 	t->tree[p] = NULL;
 	t->state[p] = NOT_MINE;
@@ -376,7 +388,9 @@ trees_view(struct trees *t, struct view *v, struct moment m)
 		forget_all(t);
 		t->state = mem_zalloc(partitions);
 		t->tree = mem_zalloc(partitions * sizeof(*t->tree));
-		if (t->state == NULL || t->tree == NULL) {
+		t->first = mem_zalloc(partitions);
+		t->due = mem_zalloc(partitions);
+		if (t->state == NULL || t->tree == NULL || t->first == NULL || t->due == NULL) {
 			forget_all(t);
 			return; /* the next view tries again */
 		}
@@ -389,7 +403,14 @@ trees_view(struct trees *t, struct view *v, struct moment m)
 	t->mine = 0;
 	for (unsigned p = 0; p < partitions; p++) {
 		bool mine = view_owns(v, p, &t->o.self);
+		bool first = mine && table_rank(v->current, p, &t->o.self) == 0;
 
+		/* To forget is its task now, of what others may have noted (collect.h). */
+		if (first && !t->first[p] && t->state[p] != NOT_MINE && !t->due[p]) {
+			t->due[p] = 1;
+			t->dues++;
+		}
+		t->first[p] = first;
 		t->mine += mine;
 		if (!mine && t->state[p] != NOT_MINE) {
 			give_up(t, p);
@@ -433,11 +454,29 @@ next_in(const struct trees *t, enum tree_state state, unsigned *cursor)
 	return false;
 }
 
+static bool
+next_due(const struct trees *t, unsigned *cursor)
+{
+	for (unsigned i = 0; i < t->partitions; i++) {
+		unsigned p = (*cursor + i) % t->partitions;
+
+		if (t->due[p] == 0 || t->state[p] != BUILT)
+			continue;
+		*cursor = p;
+		return true;
+	}
+	return false;
+}
+
 static void
 choose(struct trees *t, struct moment m)
 {
 	if (t->wanted > 0 && next_in(t, WANTED, &t->cursor)) {
 		build_begin(t, t->cursor, false);
+		return;
+	}
+	if (t->dues > 0 && next_due(t, &t->cursor)) {
+		build_begin(t, t->cursor, true);
 		return;
 	}
 	if (t->walk_at > m.now)
@@ -459,7 +498,7 @@ trees_wake(const struct trees *t, const struct admit *a)
 	case READY:
 		return admit_at(a);
 	default:
-		return t->wanted > 0 ? admit_at(a) : t->walk_at;
+		return t->wanted + t->dues > 0 ? admit_at(a) : t->walk_at;
 	}
 }
 

@@ -14,6 +14,9 @@
  * the pieces that are done changes are applied; ahead of them they are not needed,
  * since a later scan sees them.
  *
+ * Who becomes the first owner of a partition looks at its rows once more: what there is
+ * to forget of them (core/collect.h) was the task of another until then.
+ *
  * A tree starts anew when the node starts: nothing of it is on disk, so nothing of
  * it can be wrong after a crash.
  */

@@ -139,7 +139,7 @@ shrink_once(struct swarm *o, uint64_t seed)
 	}
 	OFF(crash_ms) OFF(break_ms) OFF(split_ms) OFF(pause_ms) OFF(jump_ms) OFF(slow_frame)
 	OFF(fail_commit) OFF(weak) OFF(strict) OFF(keep_context) OFF(lose) OFF(lww) OFF(deletes)
-	OFF(power)
+	OFF(power) OFF(joins) OFF(drift)
 #undef OFF
 	/* Sizes: half, then one less. */
 #define LESS(name, least)                                                      \
@@ -154,7 +154,7 @@ shrink_once(struct swarm *o, uint64_t seed)
 			helped |= try(o, &less, seed);                         \
 		}                                                              \
 	}
-	LESS(nodes, 3) LESS(keys, 1) LESS(sessions, 1)
+	LESS(nodes, o->copies) LESS(keys, 1) LESS(sessions, 1) LESS(workers, 1) LESS(joins, 0)
 #undef LESS
 	for (unsigned by = 2; by <= 4; by *= 2) {
 		struct swarm less = *o;

@@ -5,6 +5,26 @@
 #include "base/hash.h"
 #include "base/rng.h"
 
+/* Larger and other rings than of three copies and one worker. */
+static void
+draw_ring(struct swarm *o, struct rng *r)
+{
+	o->workers = rng_below(r, 2) == 0 ? 1 : 2 + (unsigned)rng_below(r, 2);
+	o->drift = rng_below(r, 2) == 0 ? 0 : 1 + (unsigned)rng_below(r, 100);
+	o->joins = rng_below(r, 2) == 0 ? 0 : 1 + (unsigned)rng_below(r, 3);
+	o->copies = 3;
+	if (rng_below(r, 3) == 0) {
+		o->copies = 1 + (unsigned)rng_below(r, SWARM_COPIES);
+		o->w = 1 + (unsigned)rng_below(r, o->copies);
+		o->r = rng_below(r, 4) == 0 ? 1 : o->copies + 1 - o->w;
+		o->nodes = MAX(o->nodes, o->copies);
+	}
+	if (rng_below(r, 16) == 0)
+		o->nodes += (unsigned)rng_below(r, 16);
+	if (o->w < 2)
+		o->lose = 0; /* what is on one disk only does not survive the loss of it */
+}
+
 void
 swarm_draw(struct swarm *o, uint64_t seed)
 {
@@ -15,7 +35,7 @@ swarm_draw(struct swarm *o, uint64_t seed)
 	*o = (struct swarm){ .nodes = 3 + (unsigned)rng_below(&r, 5), .keys = 1 + (unsigned)rng_below(&r, 8),
 		.sessions = 1 + (unsigned)rng_below(&r, SWARM_SESSIONS) };
 	o->w = 1 + (unsigned)rng_below(&r, 3);
-	o->r = rng_below(&r, 4) == 0 ? 1 : SWARM_COPIES + 1 - o->w;
+	o->r = rng_below(&r, 4) == 0 ? 1 : 4 - o->w;
 	o->storm_ms = 20000 + (unsigned)rng_below(&r, 40000);
 	o->op_gap_ms = 200 + (unsigned)rng_below(&r, 800);
 	o->crash_ms = DRAW(1000, 15000);
@@ -45,5 +65,6 @@ swarm_draw(struct swarm *o, uint64_t seed)
 		o->weak = 0;
 	}
 	o->collect_ms = rng_below(&r, 3) == 0 ? 3600000 : 500 + (unsigned)rng_below(&r, 5000);
+	draw_ring(o, &r);
 	#undef DRAW
 }

@@ -22,12 +22,14 @@
 #include "test/sim/disk.h"
 
 #define MS NS_PER_MS
-#define NODES_MAX 9
+#define NODES_MAX 26 /* letters */
 #define IDS_MAX 256 /* values in one answer */
 #define PARTITIONS 16
 #define HEAL_LIMIT (120 * NS_PER_S)
 
-enum thread { GOSSIP, SYNC, WORKER, THREADS };
+/* WORKER is the first of them; each talks to the same one of another node. */
+enum { WORKERS_MOST = 3 };
+enum thread { GOSSIP, SYNC, WORKER, THREADS = WORKER + WORKERS_MOST };
 
 enum event_kind {
 	EV_DELIVER, /* the first frame of a pipe */
@@ -80,14 +82,17 @@ struct node {
 	struct member *member;
 	struct detect *detect;
 	struct sync *sync;
-	struct work *work;
-	struct view *sync_view, *saved;
-	bool fenced, turning, applying;
+	struct work *work[WORKERS_MOST];
+	struct view *sync_view, *saved; /* saved NULL: it has not joined yet */
+	unsigned fenced;    /* workers, a bit each */
+	unsigned turning;   /* too */
+	unsigned drift;     /* of its clock: 1,000 is none */
+	bool applying;
 	struct outbox out[THREADS];
-	uint64_t mail_last[THREADS + 1], wake_set[THREADS];
-	struct batch *queue[512];
+	uint64_t mail_last[THREADS], wake_set[THREADS];
+	struct { struct batch *batch; unsigned worker; } queue[512];
 	unsigned queued;
-	uint64_t failed_generation;
+	uint64_t failed_generation[WORKERS_MOST];
 };
 
 struct context {
@@ -127,6 +132,11 @@ struct world {
 	struct call *calls;
 	struct oracle *oracle;
 	struct outcome out;
+	struct view *ring; /* the first one */
+	char seeds[2 * DYN_ADDRESS_MAX];
+	bool settled;     /* in the end all had the same view */
+	unsigned all;     /* nodes: of the first ring and those that join it */
+	unsigned threads; /* of a node */
 	bool calm, trace;
 	unsigned open; /* calls not ended */
 	unsigned loser; /* of its directory */
@@ -230,6 +240,15 @@ free_event(struct event *e)
 	free(e);
 }
 
+static struct node *
+node_at(struct world *w, const char *address)
+{
+	unsigned i = (unsigned)atoi(strchr(address, ':') + 1) - 7000 - 'a';
+
+	DEMAND(i < w->all);
+	return &w->nodes[i];
+}
+
 static unsigned
 index_of(const struct world *w, const struct node *n)
 {
@@ -242,17 +261,31 @@ node_of(struct world *w, const struct dyn_id *id)
 	return &w->nodes[node_letter(id) - 'a'];
 }
 
+/* What the node's own clocks say. */
 static struct moment
 moment_of(const struct world *w, const struct node *n)
 {
-	struct moment m = { w->now, (uint64_t)((int64_t)(1700000000000 + w->now / MS) + n->skew_ms) };
+	uint64_t now = w->now * n->drift / 1000;
 
-	return m;
+	return (struct moment){ now, (uint64_t)((int64_t)(1700000000000 + now / MS) + n->skew_ms) };
+}
+
+/* When its clock will say so. */
+static uint64_t
+true_time(const struct node *n, uint64_t at)
+{
+	return at > UINT64_MAX / 1000 ? TIME_NEVER : (at * 1000 + n->drift - 1) / n->drift;
+}
+
+static bool
+due(const struct world *w, const struct node *n, uint64_t at)
+{
+	return at <= moment_of(w, n).now;
 }
 
 /* A letter to a thread of the same node; each mailbox keeps its order. */
-static void
-post(struct world *w, struct node *n, enum thread to, enum letter_kind kind, void *what, int rc,
+static struct event *
+post(struct world *w, struct node *n, unsigned to, enum letter_kind kind, void *what, int rc,
     const struct dyn_id *id)
 {
 	uint64_t at = w->now + 1 + below(w, w->o.mailbox_us * NS_PER_US);
@@ -266,6 +299,7 @@ post(struct world *w, struct node *n, enum thread to, enum letter_kind kind, voi
 	e->rc = rc;
 	if (id != NULL)
 		e->id = *id;
+	return e;
 }
 
 /* ---------------------------------------------------------------- network */
@@ -359,18 +393,19 @@ dial(struct world *w, struct event *e)
 	l->up = true;
 	l->used = l->half = false;
 	l->epoch++;
-	if (e->lane == WORKER)
-		work_peer_up(n->work, &to->id, 0);
+	if (e->lane >= WORKER)
+		work_peer_up(n->work[e->lane - WORKER], &to->id, e->lane - WORKER);
 	else if (e->lane == GOSSIP)
 		detect_answered(n->detect, &to->id, moment_of(w, n), &n->out[GOSSIP]);
 	carry_out(w, n);
 }
 
 static void
-unreachable(struct world *w, struct node *n, const struct dyn_id *id)
+unreachable(struct world *w, struct node *n, const struct dyn_id *id, const char *address)
 {
-	detect_lost(n->detect, id, moment_of(w, n), &n->out[GOSSIP]);
-	member_unreachable(n->member, id, NULL, DYN_EIO, moment_of(w, n), &n->out[GOSSIP]);
+	if (!id_is_zero(id))
+		detect_lost(n->detect, id, moment_of(w, n), &n->out[GOSSIP]);
+	member_unreachable(n->member, id, address, DYN_EIO, moment_of(w, n), &n->out[GOSSIP]);
 }
 
 static void
@@ -382,26 +417,28 @@ link_lost(struct world *w, struct event *e)
 	if (!n->alive || !l->up || l->epoch != e->epoch)
 		return;
 	l->up = l->half = false;
-	if (e->lane == WORKER)
-		work_peer_down(n->work, &to->id, 0, !l->used, moment_of(w, n), &n->out[WORKER]);
+	if (e->lane >= WORKER)
+		work_peer_down(n->work[e->lane - WORKER], &to->id, e->lane - WORKER, !l->used,
+		    moment_of(w, n), &n->out[e->lane]);
 	else if (e->lane == SYNC)
 		sync_lost(n->sync, &to->id, moment_of(w, n), &n->out[SYNC]);
 	else
-		unreachable(w, n, &to->id);
+		unreachable(w, n, &to->id, NULL);
 	dial_later(w, e->node, e->other, e->lane);
 	carry_out(w, n);
 }
 
 static void
-send_frame(struct world *w, struct node *n, enum thread lane, struct effect *e)
+send_frame(struct world *w, struct node *n, unsigned lane, struct effect *e)
 {
 	struct node *to;
 	struct link *l;
 	struct frame f;
 
-	if (id_is_zero(&e->to))
-		return; /* to a seed: all know each other */
-	to = node_of(w, &e->to);
+	if (id_is_zero(&e->to) && e->address == NULL)
+		return;
+	to = id_is_zero(&e->to) ? node_at(w, e->address) : node_of(w, &e->to);
+	DEMAND(lane < WORKER || e->worker == lane - WORKER);
 	l = &w->links[index_of(w, n)][index_of(w, to)][lane];
 	DEMAND(frame_decode(&f, buf_slice(e->frame)) == 0);
 	if (l->up) {
@@ -410,14 +447,15 @@ send_frame(struct world *w, struct node *n, enum thread lane, struct effect *e)
 	} else if (lane == SYNC) {
 		sync_lost(n->sync, &e->to, moment_of(w, n), &n->out[SYNC]);
 	} else if (lane == GOSSIP) {
-		unreachable(w, n, &e->to);
+		unreachable(w, n, &e->to, e->address);
 	} else if (f.request != 0) {
-		work_send_failed(n->work, &e->to, f.request, moment_of(w, n), &n->out[WORKER]);
+		work_send_failed(n->work[lane - WORKER], &e->to, f.request, moment_of(w, n),
+		    &n->out[lane]);
 	}
 }
 
 static void
-send_reply(struct world *w, struct node *n, enum thread lane, struct effect *e)
+send_reply(struct world *w, struct node *n, unsigned lane, struct effect *e)
 {
 	unsigned from = (unsigned)(e->conn & 0xff) - 1;
 
@@ -436,8 +474,9 @@ frame_came(struct world *w, struct event *e, struct buf *frame)
 
 	DEMAND(frame_decode(&f, buf_slice(frame)) == 0);
 	w->digest = mix64(w->digest ^ f.kind);
-	if (e->lane == WORKER) {
-		DEMAND(work_frame(n->work, &from->id, conn, &f, m, &n->out[WORKER]) == 0);
+	if (e->lane >= WORKER) {
+		DEMAND(work_frame(n->work[e->lane - WORKER], &from->id, conn, &f, m,
+		    &n->out[e->lane]) == 0);
 	} else if (e->lane == SYNC) {
 		DEMAND(sync_frame(n->sync, &from->id, conn, &f, m, &n->out[SYNC]) == 0);
 	} else {
@@ -489,31 +528,33 @@ apply(struct world *w, struct node *n)
 	n->applying = false;
 	n->queued = 0;
 	for (unsigned i = 0; i < count; i++)
-		if (n->queue[i]->generation >= n->failed_generation)
-			d = MIN(d, n->queue[i]->durability);
+		if (n->queue[i].batch->generation >= n->failed_generation[n->queue[i].worker])
+			d = MIN(d, n->queue[i].batch->durability);
 	if (chance(w, w->o.fail_commit)) {
 		rc = below(w, 2) == 0 ? DYN_EFULL : DYN_EIO;
 		tell(w, "commit at %c fails", node_letter(&n->id));
 	}
 	for (unsigned i = 0; i < count; i++) {
-		struct batch *b = n->queue[i];
+		struct batch *b = n->queue[i].batch;
+		unsigned k = n->queue[i].worker;
 		int of_this = rc;
 
-		if (b->generation < n->failed_generation)
+		if (b->generation < n->failed_generation[k])
 			of_this = DYN_EIO;
 		else if (rc != 0)
-			n->failed_generation = b->generation + 1;
+			n->failed_generation[k] = b->generation + 1;
 		else
 			of_this = e->apply(e->self, b->rows, b->count, d);
-		post(w, n, WORKER, L_COMMITTED, b, of_this, NULL);
+		post(w, n, WORKER + k, L_COMMITTED, b, of_this, NULL);
 	}
 }
 
 static void
-to_storage(struct world *w, struct node *n, struct batch *b)
+to_storage(struct world *w, struct node *n, unsigned worker, struct batch *b)
 {
 	DEMAND(n->queued < ARRAY_LEN(n->queue));
-	n->queue[n->queued++] = b;
+	n->queue[n->queued].batch = b;
+	n->queue[n->queued++].worker = worker;
 	if (n->applying)
 		return;
 	n->applying = true;
@@ -567,7 +608,7 @@ get_ended(struct world *w, struct call *c, const struct op *op)
 	uint64_t ids[IDS_MAX];
 	size_t count = values_of(op->object, ids, ARRAY_LEN(ids));
 	struct oracle_read r = { .key = c->key, .session = c->session, .node = c->node,
-		.strict_r = c->strict_r, .n = SWARM_COPIES, .began = c->began, .ended = w->now, .ids = ids,
+		.strict_r = c->strict_r, .n = w->o.copies, .began = c->began, .ended = w->now, .ids = ids,
 		.count = count };
 
 	oracle_read(w->oracle, &r);
@@ -593,7 +634,7 @@ call_ended(struct world *w, struct op *op)
 		w->out.puts[w->o.side >> c->node & 1]++;
 		w->out.puts_done[w->o.side >> c->node & 1] += op->rc == 0;
 	}
-	/* A paused process cannot keep time. */
+	/* A paused process cannot keep time; a slow clock is in what is allowed. */
 	if (w->o.pause_ms == 0)
 		DEMAND(w->now <= c->began + (op->timeout_ms + 1000) * MS);
 	if (op->kind == OP_GET && op->rc == 0) {
@@ -625,6 +666,7 @@ start_call(struct world *w, struct node *n, unsigned session, enum op_kind kind,
 	struct call *c = calloc(1, sizeof(*c));
 	struct with how = *with;
 	struct op *op;
+	unsigned i;
 
 	DEMAND(c != NULL);
 	how.value = "";
@@ -658,7 +700,8 @@ start_call(struct world *w, struct node *n, unsigned session, enum op_kind kind,
 	tell(w, "call %" PRIu64 ": %s k%u at %c by session %u R=%u W=%u", c->id,
 	    kind == OP_GET ? "get" : kind == OP_PUT ? "put" : "delete", key, node_letter(&n->id), session,
 	    op->r, op->w);
-	work_op(n->work, op, moment_of(w, n), &n->out[WORKER]);
+	i = name_partition(buf_slice(op->name), PARTITIONS) % w->o.workers;
+	work_op(n->work[i], op, moment_of(w, n), &n->out[WORKER + i]);
 	carry_out(w, n);
 }
 
@@ -673,13 +716,13 @@ next_call(struct world *w, unsigned session)
 {
 	struct session *s = &w->sessions[session];
 	unsigned key = (unsigned)below(w, w->o.keys), what = (unsigned)below(w, 10);
-	struct node *n = &w->nodes[below(w, w->o.nodes)];
+	struct node *n = &w->nodes[below(w, w->all)];
 	const struct context *seen = &s->last[key];
-	struct with how = { .r = (uint8_t)w->o.r, .w = (uint8_t)w->o.w, .lww = is_lww(w, key),
-		.timeout_ms = 50 + (uint32_t)below(w, 2000) };
+	struct with how = { .n = (uint8_t)w->o.copies, .r = (uint8_t)w->o.r, .w = (uint8_t)w->o.w,
+		.lww = is_lww(w, key), .timeout_ms = 50 + (uint32_t)below(w, 2000) };
 
 	add_event(w, EV_CALL, session, w->now + 1 + below(w, w->o.op_gap_ms * MS));
-	if (w->calm || !n->alive || n->paused_until > w->now)
+	if (w->calm || !n->alive || n->saved == NULL || n->paused_until > w->now)
 		return;
 	if (chance(w, w->o.strict))
 		how.flags = DYN_STRICT;
@@ -708,6 +751,21 @@ save_meta(struct world *w, struct node *n, const struct effect *e)
 		post(w, n, SYNC, L_SAVED, NULL, 0, NULL);
 }
 
+/* To each of them. */
+static void
+to_workers(struct world *w, struct node *n, enum letter_kind kind, int rc, const struct dyn_id *id)
+{
+	for (unsigned t = WORKER; t < w->threads; t++)
+		post(w, n, t, kind, NULL, rc, id);
+}
+
+static void
+view_to_workers(struct world *w, struct node *n, enum letter_kind kind, struct view *v)
+{
+	for (unsigned t = WORKER; t < w->threads; t++)
+		post(w, n, t, kind, view_ref(v), 0, NULL);
+}
+
 static void
 forgetting(struct world *w, struct node *n, struct effect *e)
 {
@@ -717,15 +775,24 @@ forgetting(struct world *w, struct node *n, struct effect *e)
 		post(w, n, GOSSIP, L_CLEARED, NULL, 0, NULL);
 	} else {
 		w->out.cleared++;
-		post(w, n, WORKER, L_LOST, NULL, 0, NULL);
+		to_workers(w, n, L_LOST, 0, NULL);
 		post(w, n, SYNC, L_LOST, NULL, 0, NULL);
 		post(w, n, SYNC, L_CLEAR, NULL, 0, NULL);
 	}
 }
 
+/* A worker's answer: which one is in the letter's other. */
 static void
-effect(struct world *w, struct node *n, enum thread t, struct effect *e)
+fenced_by(struct world *w, struct node *n, unsigned t, struct view *v, int rc)
 {
+	post(w, n, SYNC, L_FENCED, v, rc, NULL)->other = t - WORKER;
+}
+
+static void
+effect(struct world *w, struct node *n, unsigned t, struct effect *e)
+{
+	unsigned k;
+
 	switch (e->kind) {
 	case FX_SEND:
 		send_frame(w, n, t, e);
@@ -734,7 +801,7 @@ effect(struct world *w, struct node *n, enum thread t, struct effect *e)
 		send_reply(w, n, t, e);
 		break;
 	case FX_COMMIT:
-		to_storage(w, n, e->what);
+		to_storage(w, n, t - WORKER, e->what);
 		break;
 	case FX_DONE:
 		call_ended(w, e->what);
@@ -743,7 +810,7 @@ effect(struct world *w, struct node *n, enum thread t, struct effect *e)
 		view_unref(n->saved);
 		n->saved = view_ref(e->view);
 		detect_view(n->detect, e->view, moment_of(w, n), &n->out[GOSSIP]);
-		post(w, n, WORKER, L_VIEW, view_ref(e->view), 0, NULL);
+		view_to_workers(w, n, L_VIEW, e->view);
 		post(w, n, SYNC, L_VIEW, view_ref(e->view), 0, NULL);
 		break;
 	case FX_POKE:
@@ -751,10 +818,11 @@ effect(struct world *w, struct node *n, enum thread t, struct effect *e)
 			post(w, n, GOSSIP, L_POKE, NULL, 0, &e->to);
 		break;
 	case FX_FENCED:
-		post(w, n, SYNC, L_FENCED, e->what, e->rc, NULL);
+		fenced_by(w, n, t, e->what, e->rc);
 		break;
 	case FX_ROWS:
-		post(w, n, WORKER, L_ROWS, e->what, 0, NULL);
+		k = ((struct rows *)e->what)->partition % w->o.workers;
+		post(w, n, WORKER + k, L_ROWS, e->what, 0, NULL);
 		break;
 	case FX_STORED:
 		post(w, n, SYNC, L_STORED, e->what, e->rc, NULL);
@@ -774,17 +842,18 @@ effect(struct world *w, struct node *n, enum thread t, struct effect *e)
 		save_meta(w, n, e);
 		break;
 	case FX_HINTS_FULL:
-		post(w, n, WORKER, L_FULL, NULL, e->rc, NULL);
+		to_workers(w, n, L_FULL, e->rc, NULL);
 		break;
 	case FX_CATCHING:
-		post(w, n, WORKER, L_CATCHING, buf_ref(e->frame), 0, NULL);
+		for (k = WORKER; k < w->threads; k++)
+			post(w, n, k, L_CATCHING, buf_ref(e->frame), 0, NULL);
 		break;
 	case FX_LIVENESS:
-		post(w, n, WORKER, L_LIVENESS, NULL, e->rc, &e->to);
+		to_workers(w, n, L_LIVENESS, e->rc, &e->to);
 		post(w, n, SYNC, L_LIVENESS, NULL, e->rc, &e->to);
 		break;
 	case FX_LOST:
-		post(w, n, WORKER, L_LOST, NULL, 0, NULL);
+		to_workers(w, n, L_LOST, 0, NULL);
 		post(w, n, SYNC, L_LOST, NULL, 0, NULL);
 		break;
 	case FX_COLLECT:
@@ -808,10 +877,11 @@ effect(struct world *w, struct node *n, enum thread t, struct effect *e)
 }
 
 static void
-wake_at(struct world *w, struct node *n, enum thread t, uint64_t at)
+wake_at(struct world *w, struct node *n, unsigned t, uint64_t at)
 {
 	struct event *e;
 
+	at = true_time(n, at);
 	if (at == TIME_NEVER || (n->wake_set[t] <= at && n->wake_set[t] > w->now))
 		return;
 	n->wake_set[t] = MAX(at, w->now + 1);
@@ -826,24 +896,27 @@ carry_out(struct world *w, struct node *n)
 
 	while (again) {
 		again = false;
-		for (unsigned t = 0; t < THREADS; t++) {
+		for (unsigned t = 0; t < w->threads; t++) {
 			for (size_t i = 0; i < n->out[t].count; i++) {
 				/* By value: carrying out may add more and move the list. */
 				struct effect e = n->out[t].list[i];
 
 				memset(&n->out[t].list[i], 0, sizeof(e));
-				effect(w, n, (enum thread)t, &e);
+				effect(w, n, t, &e);
 				effect_drop(&e);
 				again = true;
 			}
 			n->out[t].count = 0;
 		}
 	}
-	if (!n->turning && n->work->store.open != NULL) {
-		n->turning = true;
-		add_event(w, EV_TURN, index_of(w, n), w->now + 1 + below(w, 200) * NS_PER_US);
+	for (unsigned k = 0; k < w->o.workers; k++) {
+		if ((n->turning >> k & 1) == 0 && n->work[k]->store.open != NULL) {
+			n->turning |= 1U << k;
+			add_event(w, EV_TURN, index_of(w, n), w->now + 1 + below(w, 200) * NS_PER_US)
+			    ->lane = k;
+		}
+		wake_at(w, n, WORKER + k, work_wake(n->work[k]));
 	}
-	wake_at(w, n, WORKER, work_wake(n->work));
 	wake_at(w, n, SYNC, sync_wake(n->sync));
 	wake_at(w, n, GOSSIP, MIN(member_wake(n->member), detect_wake(n->detect)));
 }
@@ -854,9 +927,9 @@ static void
 node_start(struct world *w, struct node *n)
 {
 	uint64_t random = below(w, UINT32_MAX);
-	struct work_options o = { .self = n->id, .engine = disk_engine(n->disk), .workers = 1,
+	struct work_options o = { .self = n->id, .engine = disk_engine(n->disk), .workers = w->o.workers,
 		.siblings_max = 50, .skew_max_ms = 60000, .bytes_max = 1 << 22, .seed = rng_next(&w->rng) };
-	struct sync_options s = { .self = n->id, .engine = o.engine, .w = w->o.w, .workers = 1,
+	struct sync_options s = { .self = n->id, .engine = o.engine, .w = w->o.w, .workers = w->o.workers,
 		.seed = rng_next(&w->rng), .hint_bytes_max = w->o.hint_bytes,
 		.hint_age_max_ms = w->o.hint_age_ms, .repair_period = w->o.repair_ms * MS,
 		.walk = w->o.walk_ms * MS, .collect_period = w->o.collect_ms * MS };
@@ -867,26 +940,42 @@ node_start(struct world *w, struct node *n)
 	n->incarnation++;
 	o.actor = (struct actor){ load_be64(n->id.bytes), n->actor };
 	o.standin = (struct actor){ o.actor.node, n->actor ^ UINT64_C(1) << 47 };
-	m.settings = n->saved->settings;
-	m.self = *view_find(n->saved, &n->id);
+	m.settings = w->ring->settings;
+	m.self = *view_find(n->saved != NULL ? n->saved : w->ring,
+	    n->saved != NULL ? &n->id : &w->nodes[0].id);
+	if (n->saved == NULL) {
+		m.self.id = n->id;
+		snprintf(m.self.address, sizeof(m.self.address), "127.0.0.1:%d",
+		    7000 + node_letter(&n->id));
+		m.seeds = w->seeds;
+		m.join = DYN_JOIN_ONLY;
+	}
 	m.self.incarnation = n->incarnation;
 	n->life++;
 	n->alive = true;
-	n->turning = n->applying = n->fenced = false;
-	n->failed_generation = 0;
+	n->turning = n->fenced = 0;
+	n->applying = false;
+	memset(n->failed_generation, 0, sizeof(n->failed_generation));
 	memset(n->wake_set, 0, sizeof(n->wake_set));
 	for (unsigned t = 0; t < THREADS; t++)
 		outbox_init(&n->out[t]);
-	DEMAND(work_new(&n->work, &o) == 0);
 	DEMAND(sync_new(&n->sync, &s, moment_of(w, n)) == 0);
-	work_catching(n->work, sync_catching(n->sync));
+	for (o.index = 0; o.index < o.workers; o.index++) {
+		DEMAND(work_new(&n->work[o.index], &o) == 0);
+		work_catching(n->work[o.index], sync_catching(n->sync));
+		o.seed = mix64(o.seed);
+	}
 	DEMAND(detect_new(&n->detect, &d, moment_of(w, n)) == 0);
 	DEMAND(member_new(&n->member, &m, moment_of(w, n), &n->out[GOSSIP]) == 0);
 	w->out.actors++;
 	tell(w, "%c starts", node_letter(&n->id));
-	for (unsigned i = 0; i < w->o.nodes; i++)
-		for (unsigned t = 0; t < THREADS; t++)
+	for (unsigned i = 0; i < w->all; i++)
+		for (unsigned t = 0; t < w->threads; t++) {
 			dial_later(w, index_of(w, n), i, t);
+			/* Those that were there when it came. */
+			if (w->nodes[i].alive)
+				dial_later(w, i, index_of(w, n), t);
+		}
 	carry_out(w, n);
 }
 
@@ -908,10 +997,14 @@ static void
 free_machines(struct node *n)
 {
 	for (unsigned i = 0; i < n->queued; i++)
-		batch_free(n->queue[i]);
+		batch_free(n->queue[i].batch);
 	n->queued = 0;
-	drop_tokens(n->work);
-	work_free(n->work);
+	for (unsigned k = 0; k < WORKERS_MOST; k++) {
+		if (n->work[k] != NULL)
+			drop_tokens(n->work[k]);
+		work_free(n->work[k]);
+		n->work[k] = NULL;
+	}
 	sync_free(n->sync);
 	member_free(n->member);
 	detect_free(n->detect);
@@ -934,6 +1027,16 @@ judge_trees(struct world *w, struct node *n)
 	w->out.broken++;
 }
 
+static uint64_t
+forgotten_by(const struct world *w, const struct node *n)
+{
+	uint64_t rows = 0;
+
+	for (unsigned k = 0; k < w->o.workers; k++)
+		rows += work_stats(n->work[k])->forgotten;
+	return rows;
+}
+
 static void
 crash(struct world *w, struct node *n)
 {
@@ -944,8 +1047,8 @@ crash(struct world *w, struct node *n)
 	tell(w, "%c crashes", node_letter(&n->id));
 	n->alive = false;
 	n->life++;
-	for (unsigned j = 0; j < w->o.nodes; j++)
-		for (unsigned t = 0; t < THREADS; t++) {
+	for (unsigned j = 0; j < w->all; j++)
+		for (unsigned t = 0; t < w->threads; t++) {
 			uint64_t noticed = w->o.power ? below(w, 3000) * MS : 50 * NS_PER_US;
 
 			break_link(w, i, j, t, 0);
@@ -959,20 +1062,27 @@ crash(struct world *w, struct node *n)
 			w->open--;
 		}
 	judge_trees(w, n);
-	w->out.forgotten += work_stats(n->work)->forgotten;
+	w->out.forgotten += forgotten_by(w, n);
 	free_machines(n);
 	if (w->o.power)
 		disk_crash(n->disk, &w->rng);
 	add_event(w, EV_START, i, w->now + (10 + below(w, 5000)) * MS);
 }
 
+/* As host/syncer.c, where the view is saved once all are. */
 static void
-fenced_letter(struct world *w, struct node *n, struct view *v, int rc, struct moment m)
+fenced_letter(struct world *w, struct node *n, const struct event *e, struct view *v,
+    struct moment m)
 {
-	if (rc == 0 && table_compare(v->current, n->sync_view->current) == 0)
+	unsigned all = (1U << w->o.workers) - 1;
+	bool before = n->fenced == all;
+
+	if (e->rc != 0)
+		post(w, n, WORKER + e->other, L_FENCE, view_ref(n->sync_view), 0, NULL);
+	else if (table_compare(v->current, n->sync_view->current) == 0)
+		n->fenced |= 1U << e->other;
+	if (!before && n->fenced == all)
 		sync_fenced(n->sync, n->sync_view, m, &n->out[SYNC]);
-	else if (rc != 0)
-		post(w, n, WORKER, L_FENCE, view_ref(n->sync_view), 0, NULL);
 	view_unref(v);
 }
 
@@ -982,7 +1092,7 @@ forgetting_letter(struct node *n, const struct event *e, struct view *v, struct 
 	if (e->letter == L_LOST && e->lane == SYNC)
 		sync_lost_all(n->sync, m, &n->out[SYNC]);
 	else if (e->letter == L_LOST)
-		work_lost(n->work);
+		work_lost(n->work[e->lane - WORKER]);
 	else if (e->letter == L_COLLECT)
 		member_collect(n->member, v->current, m, &n->out[GOSSIP]);
 	else if (e->letter == L_CLEAR)
@@ -998,7 +1108,8 @@ liveness_letter(struct node *n, const struct event *e, struct moment m)
 	if (e->lane == SYNC)
 		sync_liveness(n->sync, &e->id, (enum dyn_liveness)e->rc, m, &n->out[SYNC]);
 	else if (e->rc != DYN_DOUBTED)
-		work_peer_suspect(n->work, &e->id, e->rc == DYN_SUSPECT, m, &n->out[WORKER]);
+		work_peer_suspect(n->work[e->lane - WORKER], &e->id, e->rc == DYN_SUSPECT, m,
+		    &n->out[e->lane]);
 }
 
 static void
@@ -1006,32 +1117,37 @@ letter(struct world *w, struct event *e)
 {
 	struct node *n = &w->nodes[e->node];
 	struct moment m = moment_of(w, n);
+	struct work *work = e->lane >= WORKER ? n->work[e->lane - WORKER] : NULL;
+	struct outbox *out = &n->out[e->lane];
 	void *what = e->what;
+	bool same;
 
 	e->what = NULL;
 	switch (e->letter) {
 	case L_VIEW:
-		if (e->lane == WORKER) {
-			work_view(n->work, what, m, &n->out[WORKER]);
+		if (work != NULL) {
+			work_view(work, what, m, out);
 			view_unref(what);
 			break;
 		}
-		n->fenced = n->sync_view != NULL &&
+		same = n->sync_view != NULL &&
 		    table_compare(n->sync_view->current, ((struct view *)what)->current) == 0;
 		view_unref(n->sync_view);
 		n->sync_view = what;
-		sync_view(n->sync, what, m, &n->out[SYNC]);
-		if (!n->fenced)
-			post(w, n, WORKER, L_FENCE, view_ref(what), 0, NULL);
+		sync_view(n->sync, what, m, out);
+		if (same)
+			break;
+		n->fenced = 0;
+		view_to_workers(w, n, L_FENCE, what);
 		break;
 	case L_FENCE:
-		work_fence(n->work, what, what, m, &n->out[WORKER]);
+		work_fence(work, what, what, m, out);
 		break;
 	case L_FENCED:
-		fenced_letter(w, n, what, e->rc, m);
+		fenced_letter(w, n, e, what, m);
 		break;
 	case L_ROWS:
-		work_take(n->work, what, m, &n->out[WORKER]);
+		work_take(work, what, m, out);
 		break;
 	case L_LEDGER:
 		if (e->lane == GOSSIP) {
@@ -1042,13 +1158,13 @@ letter(struct world *w, struct event *e)
 		}
 		break;
 	case L_CATCHING:
-		work_catching(n->work, what);
+		work_catching(work, what);
 		break;
 	case L_SAVED:
 		sync_saved(n->sync, 0, m, &n->out[SYNC]);
 		break;
 	case L_FULL:
-		work_hints_full(n->work, e->rc != 0);
+		work_hints_full(work, e->rc != 0);
 		break;
 	case L_LIVENESS:
 		liveness_letter(n, e, m);
@@ -1076,7 +1192,7 @@ letter(struct world *w, struct event *e)
 		member_poke(n->member, &e->id, m, &n->out[GOSSIP]);
 		break;
 	case L_COMMITTED:
-		work_committed(n->work, what, e->rc, m, &n->out[WORKER]);
+		work_committed(work, what, e->rc, m, out);
 		break;
 	}
 	carry_out(w, n);
@@ -1136,8 +1252,8 @@ fault_again(struct world *w, enum event_kind kind, unsigned mean_ms)
 static void
 split_for_good(struct world *w)
 {
-	for (unsigned i = 0; i < w->o.nodes; i++)
-		for (unsigned j = 0; j < w->o.nodes; j++)
+	for (unsigned i = 0; i < w->all; i++)
+		for (unsigned j = 0; j < w->all; j++)
 			w->cut[i][j] = (w->o.side >> i & 1) != (w->o.side >> j & 1);
 }
 
@@ -1146,19 +1262,19 @@ static void
 split(struct world *w)
 {
 	unsigned kind = (unsigned)below(w, 3);
-	uint64_t side = below(w, (uint64_t)1 << w->o.nodes);
+	uint64_t side = below(w, (uint64_t)1 << w->all);
 
-	for (unsigned i = 0; i < w->o.nodes; i++)
-		for (unsigned j = 0; j < w->o.nodes; j++) {
+	for (unsigned i = 0; i < w->all; i++)
+		for (unsigned j = 0; j < w->all; j++) {
 			if (i == j || (side >> i & 1) == (side >> j & 1))
 				continue;
 			if (kind == 0 || (kind == 1 && (side >> i & 1) == 0) || (kind == 2 && below(w, 2) == 0))
 				w->cut[i][j] = true;
 		}
 	tell(w, "split %" PRIx64 " kind %u", side, kind);
-	for (unsigned i = 0; i < w->o.nodes; i++)
-		for (unsigned j = 0; j < w->o.nodes; j++)
-			for (unsigned t = 0; t < THREADS; t++)
+	for (unsigned i = 0; i < w->all; i++)
+		for (unsigned j = 0; j < w->all; j++)
+			for (unsigned t = 0; t < w->threads; t++)
 				if ((w->cut[i][j] || w->cut[j][i]) && below(w, 2) == 0)
 					break_link(w, i, j, t, below(w, 3000) * MS);
 	add_event(w, EV_MEND, 0, w->now + below(w, 8000) * MS);
@@ -1167,7 +1283,7 @@ split(struct world *w)
 static void
 fault(struct world *w, enum event_kind kind)
 {
-	unsigned i = (unsigned)below(w, w->o.nodes), j = (unsigned)below(w, w->o.nodes);
+	unsigned i = (unsigned)below(w, w->all), j = (unsigned)below(w, w->all);
 	uint64_t until;
 
 	switch (kind) {
@@ -1182,7 +1298,7 @@ fault(struct world *w, enum event_kind kind)
 		lose_directory(w, &w->nodes[w->loser]);
 		break;
 	case EV_BREAK:
-		break_link(w, i, j, (unsigned)below(w, THREADS), below(w, 4) == 0 ? below(w, 2000) * MS : 0);
+		break_link(w, i, j, (unsigned)below(w, w->threads), below(w, 4) == 0 ? below(w, 2000) * MS : 0);
 		fault_again(w, kind, w->o.break_ms);
 		break;
 	case EV_SPLIT:
@@ -1217,18 +1333,18 @@ run_of_node(struct world *w, struct event *e)
 		return;
 	case EV_WAKE:
 		n->wake_set[e->lane] = 0;
-		if (e->lane == WORKER && work_wake(n->work) <= w->now)
-			work_tick(n->work, m, &n->out[WORKER]);
-		else if (e->lane == SYNC && sync_wake(n->sync) <= w->now)
+		if (e->lane >= WORKER && due(w, n, work_wake(n->work[e->lane - WORKER])))
+			work_tick(n->work[e->lane - WORKER], m, &n->out[e->lane]);
+		else if (e->lane == SYNC && due(w, n, sync_wake(n->sync)))
 			sync_tick(n->sync, m, &n->out[SYNC]);
-		else if (e->lane == GOSSIP && member_wake(n->member) <= w->now)
+		else if (e->lane == GOSSIP && due(w, n, member_wake(n->member)))
 			member_tick(n->member, m, &n->out[GOSSIP]);
-		if (e->lane == GOSSIP && detect_wake(n->detect) <= w->now)
+		if (e->lane == GOSSIP && due(w, n, detect_wake(n->detect)))
 			detect_tick(n->detect, m, &n->out[GOSSIP]);
 		break;
 	case EV_TURN:
-		n->turning = false;
-		work_turn(n->work, &n->out[WORKER]);
+		n->turning &= ~(1U << e->lane);
+		work_turn(n->work[e->lane], &n->out[WORKER + e->lane]);
 		break;
 	default:
 		apply(w, n);
@@ -1296,11 +1412,25 @@ copy_of(struct world *w, const struct view *v, unsigned key, unsigned i, struct 
 	struct group g;
 
 	view_readers(v, name_partition(buf_slice(name), PARTITIONS), &g);
-	DEMAND(g.count == SWARM_COPIES);
+	DEMAND(g.count == w->o.copies);
 	*owner = node_of(w, &v->records[g.member[i]].id);
 	s = disk_find((*owner)->disk, DYN_SPACE_DATA, buf_slice(name));
 	buf_unref(name);
 	return s;
+}
+
+/* S14: all have the same members and the same table, and nothing moves. */
+static bool
+agreed(struct world *w)
+{
+	const struct view *first = w->nodes[0].saved;
+
+	if (view_phase(first) != VIEW_SETTLED || first->count != w->all)
+		return false;
+	for (unsigned i = 1; i < w->all; i++)
+		if (w->nodes[i].saved == NULL || !view_equal(w->nodes[i].saved, first))
+			return false;
+	return true;
 }
 
 static bool
@@ -1308,12 +1438,14 @@ converged(struct world *w)
 {
 	struct node *owner;
 
+	if (!w->settled)
+		return false;
 	for (unsigned k = 0; k < w->o.keys; k++)
-		for (unsigned i = 1; i < SWARM_COPIES; i++)
+		for (unsigned i = 1; i < w->o.copies; i++)
 			if (!slice_equal(copy_of(w, w->nodes[0].saved, k, 0, &owner),
 			    copy_of(w, w->nodes[0].saved, k, i, &owner)))
 				return false;
-	for (unsigned i = 0; i < w->o.nodes; i++) {
+	for (unsigned i = 0; i < w->all; i++) {
 		struct hint_figures f;
 		struct copies_figures c;
 
@@ -1327,16 +1459,35 @@ converged(struct world *w)
 	return w->open == 0;
 }
 
+/* Rows that exchanges and reads repaired, of all nodes. */
+static uint64_t
+moved(struct world *w)
+{
+	uint64_t rows = 0;
+
+	for (unsigned i = 0; i < w->all; i++) {
+		struct copies_figures c;
+
+		sync_copies(w->nodes[i].sync, moment_of(w, &w->nodes[i]), &c);
+		rows += c.repair.took + c.repair.gave;
+		for (unsigned k = 0; k < w->o.workers; k++)
+			rows += work_stats(w->nodes[i].work[k])->repairs;
+	}
+	return rows;
+}
+
 /* Does a copy hold what could be forgotten? */
 static bool
 remembers(struct world *w)
 {
 	for (unsigned k = 0; k < w->o.keys; k++)
-		for (unsigned i = 0; i < SWARM_COPIES; i++) {
+		for (unsigned i = 0; i < w->o.copies; i++) {
 			struct node *owner;
 
-			if (object_old(copy_of(w, w->nodes[0].saved, k, i, &owner), 0) != OBJECT_FRESH)
-				return true;
+			if (object_old(copy_of(w, w->nodes[0].saved, k, i, &owner), 0) == OBJECT_FRESH)
+				continue;
+			tell(w, "k%u at %c has something to forget", k, node_letter(&owner->id));
+			return true;
 		}
 	return false;
 }
@@ -1358,6 +1509,46 @@ await_forgetting(struct world *w)
 	w->out.broken++;
 }
 
+/* S9: where nothing differs, nothing is moved. */
+static void
+judge_quiet(struct world *w)
+{
+	uint64_t before = moved(w);
+
+	if (!converged(w) || remembers(w))
+		return;
+	run_for(w, 3 * w->o.repair_ms * MS);
+	if (moved(w) == before)
+		return;
+	fprintf(stderr, "S9: %u rows moved between equal copies\n", (unsigned)(moved(w) - before));
+	w->out.broken++;
+}
+
+/* What a node does not own any more goes, where rounds of forgetting need that. */
+static void
+judge_owners(struct world *w)
+{
+	const struct view *v = w->nodes[0].saved;
+
+	if (w->o.collect_ms > 10000 || remembers(w))
+		return;
+	for (unsigned k = 0; k < w->o.keys; k++) {
+		struct buf *name = key_name(key_text(k));
+
+		for (unsigned i = 0; i < w->all; i++) {
+			const struct node *n = &w->nodes[i];
+
+			if (view_owns(v, name_partition(buf_slice(name), PARTITIONS), &n->id) ||
+			    disk_find(n->disk, DYN_SPACE_DATA, buf_slice(name)).len == 0)
+				continue;
+			fprintf(stderr, "%c still has k%u, of which it is no owner\n",
+			    node_letter(&n->id), k);
+			w->out.broken++;
+		}
+		buf_unref(name);
+	}
+}
+
 /* Everything works again, for good; what differs, reads of all copies repair, or in
  * most runs the exchanges of trees alone. */
 static void
@@ -1369,7 +1560,7 @@ heal(struct world *w)
 	tell(w, "calm");
 	w->o.side = 0;
 	memset(w->cut, 0, sizeof(w->cut));
-	for (unsigned i = 0; i < w->o.nodes; i++) {
+	for (unsigned i = 0; i < w->all; i++) {
 		if (!w->nodes[i].alive)
 			node_start(w, &w->nodes[i]);
 	}
@@ -1377,18 +1568,27 @@ heal(struct world *w)
 	run_for(w, 10 * NS_PER_S);
 	while (w->now < until) {
 		for (unsigned k = 0; w->o.reads_repair && k < w->o.keys; k++) {
-			const struct with how = { .r = SWARM_COPIES, .w = (uint8_t)w->o.w, .lww = is_lww(w, k),
+			const struct with how = { .n = (uint8_t)w->o.copies, .r = (uint8_t)w->o.copies, .w = (uint8_t)w->o.w, .lww = is_lww(w, k),
 				.flags = DYN_STRICT };
 
-			start_call(w, &w->nodes[below(w, w->o.nodes)], 0, OP_GET, k, &how, NULL);
+			start_call(w, &w->nodes[below(w, w->all)], 0, OP_GET, k, &how, NULL);
 		}
 		run_for(w, 2 * NS_PER_S);
+		w->settled |= agreed(w);
 		if (converged(w))
 			break;
 	}
+	if (!w->settled) {
+		fprintf(stderr, "S14: no agreement on members and table %u s after all was healed\n",
+		    (unsigned)(HEAL_LIMIT / NS_PER_S));
+		w->out.broken++;
+		return;
+	}
 	await_forgetting(w);
+	judge_quiet(w);
+	judge_owners(w);
 	for (unsigned k = 0; k < w->o.keys; k++)
-		for (unsigned i = 0; i < SWARM_COPIES; i++) {
+		for (unsigned i = 0; i < w->o.copies; i++) {
 			struct node *owner;
 			struct dyn_slice s = copy_of(w, w->nodes[0].saved, k, i, &owner);
 			struct buf *object = buf_copy(s.data, s.len);
@@ -1398,10 +1598,10 @@ heal(struct world *w)
 			oracle_final(w->oracle, k, index_of(w, owner), ids, values_of(object, ids, IDS_MAX));
 			buf_unref(object);
 		}
-	for (unsigned i = 0; i < w->o.nodes; i++)
+	for (unsigned i = 0; i < w->all; i++)
 		judge_trees(w, &w->nodes[i]);
-	for (unsigned i = 0; i < w->o.nodes; i++)
-		w->out.forgotten += work_stats(w->nodes[i].work)->forgotten;
+	for (unsigned i = 0; i < w->all; i++)
+		w->out.forgotten += forgotten_by(w, &w->nodes[i]);
 	if (!converged(w)) {
 		fprintf(stderr, "S7: copies differ %u s after all was healed\n", (unsigned)(HEAL_LIMIT / NS_PER_S));
 		w->out.broken++;
@@ -1413,12 +1613,12 @@ world_free(struct world *w)
 {
 	while (w->count > 0)
 		free_event(pop_event(w));
-	for (unsigned i = 0; i < w->o.nodes; i++) {
+	for (unsigned i = 0; i < w->all; i++) {
 		free_machines(&w->nodes[i]);
 		view_unref(w->nodes[i].saved);
 		disk_free(w->nodes[i].disk);
 		forget_copy(&w->nodes[i]);
-		for (unsigned j = 0; j < w->o.nodes; j++)
+		for (unsigned j = 0; j < w->all; j++)
 			for (unsigned t = 0; t < 2 * THREADS; t++) {
 				struct pipe *p = &w->links[i][j][t / 2].pipe[t % 2];
 
@@ -1438,8 +1638,27 @@ world_free(struct world *w)
 		w->calls = next;
 	}
 	oracle_free(w->oracle);
+	view_unref(w->ring);
 	free(w->heap);
 	free(w);
+}
+
+/* All members at once, with one table. */
+static struct view *
+first_ring(const struct swarm *o)
+{
+	struct view *v = view_ring(o->nodes, o->copies, PARTITIONS), *next;
+
+	for (unsigned i = 0; o->workers > 1 && i < o->nodes; i++) {
+		struct record r = v->records[i];
+
+		r.workers = (uint8_t)o->workers;
+		r.stamp++;
+		DEMAND(view_with(&next, v, &r) == 0);
+		view_unref(v);
+		v = next;
+	}
+	return v;
 }
 
 struct outcome
@@ -1447,25 +1666,34 @@ world_run(const struct swarm *o, uint64_t seed, bool trace)
 {
 	const struct oracle_options options = { .skew = UINT64_MAX };
 	struct world *w = calloc(1, sizeof(*w));
-	struct view *v = view_ring(o->nodes, SWARM_COPIES, PARTITIONS);
 	struct outcome out;
 	size_t broken;
 
-	DEMAND(w != NULL);
+	DEMAND(w != NULL && o->nodes + o->joins <= NODES_MAX && o->workers <= WORKERS_MOST);
 	w->o = *o;
 	w->trace = trace;
 	w->rng.state = mix64(seed ^ 0x5eed);
 	w->now = NS_PER_S;
 	w->oracle = oracle_new(&options);
-	for (unsigned i = 0; i < o->nodes; i++) {
+	w->all = o->nodes + o->joins;
+	w->threads = WORKER + o->workers;
+	w->ring = first_ring(o);
+	snprintf(w->seeds, sizeof(w->seeds), "%s,%s", w->ring->records[0].address,
+	    w->ring->records[o->nodes - 1].address);
+	for (unsigned i = 0; i < w->all; i++) {
 		w->nodes[i].id = node_id((char)('a' + i));
 		w->nodes[i].disk = disk_new();
-		w->nodes[i].saved = view_ref(v);
 		w->nodes[i].incarnation = 1;
-	}
-	for (unsigned i = 0; i < o->nodes; i++)
+		w->nodes[i].drift = 1000;
+		if (o->drift > 0)
+			w->nodes[i].drift += (unsigned)below(w, 2 * (uint64_t)o->drift + 1) - o->drift;
+		if (i >= o->nodes) {
+			add_event(w, EV_START, i, w->now + below(w, o->storm_ms * MS));
+			continue;
+		}
+		w->nodes[i].saved = view_ref(w->ring);
 		node_start(w, &w->nodes[i]);
-	view_unref(v);
+	}
 	/* A new directory is one from before everything. */
 	w->loser = (unsigned)below(w, o->nodes);
 	if (o->lose > 0) {

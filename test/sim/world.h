@@ -16,11 +16,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { SWARM_KEYS = 8, SWARM_SESSIONS = 6, SWARM_COPIES = 3 };
+enum { SWARM_KEYS = 8, SWARM_SESSIONS = 6, SWARM_COPIES = 5 };
 
 struct swarm {
 	unsigned nodes, keys, sessions;
-	unsigned r, w;
+	unsigned joins;         /* nodes that come while it storms */
+	unsigned workers;       /* of a node */
+	unsigned copies, r, w;
+	unsigned drift;         /* of a node's clock, in 1,000, at most */
 	unsigned storm_ms;      /* how long it storms */
 	unsigned op_gap_ms;     /* between two calls of a session, at most */
 	/* Mean time between two of a kind, over the whole ring; 0 = never. */
@@ -44,7 +47,7 @@ struct swarm {
 
 /* Each by name: a run that fails is told, and made smaller, by them. */
 #define SWARM_FIELDS(X)                                                        \
-	X(nodes) X(keys) X(sessions) X(r) X(w) X(storm_ms) X(op_gap_ms)        \
+	X(nodes) X(joins) X(workers) X(copies) X(drift) X(keys) X(sessions) X(r) X(w) X(storm_ms) X(op_gap_ms)        \
 	X(crash_ms) X(break_ms) X(split_ms) X(pause_ms) X(jump_ms)             \
 	X(slow_frame) X(hang_ms) X(fail_commit) X(commit_us) X(mailbox_us)     \
 	X(weak) X(strict) X(hint_bytes) X(hint_age_ms) X(repair_ms) X(walk_ms) \

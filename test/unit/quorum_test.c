@@ -86,6 +86,7 @@ START_TEST(every_group_must_be_met)
 {
 	struct view *v = nodes_on("abcd");
 	struct group g[2] = { group_from("abc"), group_from("abd") };
+	struct dyn_receipt receipt;
 	struct quorum q;
 
 	quorum_init(&q, v, g, 2, 2, 0);
@@ -99,6 +100,9 @@ START_TEST(every_group_must_be_met)
 	ck_assert_msg(!quorum_possible(&q, true), "a alone is left of the second group");
 	say(&q, 'b', VOTE_YES);
 	ck_assert(quorum_enough(&q));
+	quorum_receipt(&q, &receipt);
+	ck_assert_uint_eq(receipt.machines, 3);
+	ck_assert_msg(receipt.owners == 2, "of abd, which may answer reads, only a and b");
 	view_unref(v);
 }
 END_TEST

@@ -658,6 +658,48 @@ START_TEST(a_walk_finds_damage)
 }
 END_TEST
 
+/* To forget what is old is the first owner's: who becomes it looks at all rows, once,
+ * also at those of a tree that is just being built. */
+START_TEST(a_new_first_owner_looks_again)
+{
+	struct view *two = view_ring(2, 2, PARTITIONS), *one;
+	struct world *w = world_new(view_ref(two), test_seed(), 0);
+	struct dyn_id a = node_id('a');
+	unsigned others = 0;
+
+	for (unsigned k = 0; k < KEYS; k++)
+		put(w, k, BIG);
+	deliver_all(w);
+	if (_i == 0)
+		run_all(w, NS_PER_S);
+	else
+		run_to_fence(w, NS_PER_S);
+	/* Of the latter only the one in hand has rows that were looked at too early. */
+	while (_i == 1 && table_rank(two->current, w->fence->partition, &a) == 0) {
+		release(w, 0);
+		deliver_all(w);
+		run_to_fence(w, NS_PER_S);
+	}
+	ck_assert_uint_eq(figures(w).walked, 0);
+	for (unsigned p = 0; p < PARTITIONS; p++)
+		others += table_rank(two->current, p, &a) != 0 &&
+		    (w->fence == NULL || p == w->fence->partition);
+	ck_assert_uint_gt(others, 0);
+	one = view_leaves(two, 'b');
+	for (unsigned i = 0; i < 2; i++) {
+		trees_view(w->t, one, w->m);
+		if (i == 0 && w->fence != NULL)
+			release(w, 0);
+		run_all(w, NS_PER_S);
+		ck_assert_uint_eq(figures(w).walked, others);
+		ck_assert_uint_eq(check(w, false), PARTITIONS);
+	}
+	ck_assert_uint_eq(figures(w).wrong, 0);
+	view_unref(one);
+	world_free(w);
+}
+END_TEST
+
 /* While it walks, the tree of before stands and is kept. */
 START_TEST(a_walk_takes_nothing_away)
 {
@@ -775,6 +817,7 @@ suite(void)
 	suite_add_tcase(s, c);
 	tcase_add_loop_test(c, a_walk_finds_damage, 0, 4);
 	tcase_add_test(c, a_walk_takes_nothing_away);
+	tcase_add_loop_test(c, a_new_first_owner_looks_again, 0, 2);
 	return s;
 }
 
