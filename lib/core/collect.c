@@ -16,6 +16,7 @@ collect_new(struct collect **out, const struct collect_options *options, struct 
 	c->gap = MIN(COLLECT_GAP, c->o.period / 2);
 	c->next_at = m.now + c->o.period;
 	c->next_number = 1;
+	c->look_at = TIME_NEVER;
 	list_init(&c->served);
 	if (map_init(&c->wishes, 64) != 0) {
 		collect_free(c);
@@ -125,6 +126,7 @@ ends(struct collect *c, uint64_t again)
 	drop_rows(c);
 	c->state = IDLE;
 	c->next_at = again;
+	c->look_at = TIME_NEVER;
 }
 
 /* Nothing was forgotten; the wishes stay. */
@@ -301,6 +303,7 @@ new_step(struct collect *c, struct moment m)
 	c->asked_count = 0;
 	c->number = c->next_number++;
 	c->until = m.now + COLLECT_PATIENCE;
+	c->look_at = TIME_NEVER;
 }
 
 static int
@@ -381,6 +384,7 @@ look(struct collect *c, struct moment m, struct outbox *out)
 	int rc;
 
 	new_step(c, m);
+	c->until = MIN(c->until, c->look_until);
 	for (size_t i = 0; i < c->rows_count; i++)
 		c->rows[i].stays = c->rows[i].stays || hint_keeps(c->o.hint, c->rows[i].partition);
 	rc = list_partitions(c, &list);
@@ -574,6 +578,7 @@ collect_go_on(struct collect *c, struct moment m, struct outbox *out)
 		collect_sweep(c, m, out);
 	if (c->state == FENCING && is_settled(c) && c->is_swept) {
 		c->state = LOOKING_AGAIN;
+		c->look_until = m.now + COLLECT_LOOKING;
 		look(c, m, out);
 	}
 }
@@ -583,16 +588,20 @@ collect_view(struct collect *c, struct view *v, struct moment m, struct outbox *
 {
 	bool other = c->view == NULL || c->view->current == NULL ||
 	    table_compare(c->view->current, v->current) != 0;
+	bool settles = view_phase(v) == VIEW_SETTLED &&
+	    (other || view_phase(c->view) != VIEW_SETTLED);
 
 	if (v->current == NULL)
 		return;
+	/* Those that wait for this fence get time to make use of it: the next one ends
+	 * their rounds. */
+	if (settles && v->current->collected == v->current->epoch)
+		c->fence_at = m.now;
 	view_ref(v);
 	view_unref(c->view);
 	c->view = v;
 	if (other) {
 		c->is_fenced = c->is_swept = c->clear.sweeping = false;
-		if (v->current->collected == v->current->epoch)
-			c->fence_at = m.now;
 		if (c->state == READY && v->current->collected == v->current->epoch &&
 		    digest_compare(&v->current->parent, &c->table) == 0)
 			c->state = FENCING;
@@ -627,6 +636,13 @@ on_answer(struct collect *c, const struct dyn_id *from, const struct frame *f,
 		if (c->asked_count == 0)
 			drop(c, m, out);
 	} else if (c->state == LOOKING || c->state == LOOKING_AGAIN) {
+		if (rc == DYN_EBUSY || rc == DYN_EMOVED) {
+			/* It is not so far yet (or this node is not, and will hear of it).
+			 * No other answer to this step is waited for. */
+			c->asked_count = 0;
+			c->look_at = m.now + MIN(COLLECT_REST, c->gap / 4);
+			return;
+		}
 		if (rc != 0) {
 			fails(c, m);
 			return;
@@ -703,7 +719,7 @@ collect_wake(const struct collect *c)
 		return MIN(clear, may_begin(c) ? c->next_at : TIME_NEVER);
 	if (c->state == READY && !c->wanted)
 		return MIN(clear, MIN(c->until, c->fence_at + c->gap));
-	return MIN(clear, c->until);
+	return MIN(clear, MIN(c->until, c->look_at));
 }
 
 static void
@@ -714,6 +730,7 @@ begin(struct collect *c, struct moment m, struct outbox *out)
 	if (c->rows_count == 0)
 		return;
 	c->state = LOOKING;
+	c->look_until = m.now + COLLECT_LOOKING;
 	look(c, m, out);
 }
 
@@ -729,6 +746,8 @@ collect_tick(struct collect *c, struct moment m, struct outbox *out)
 			drop(c, m, out);
 		else
 			fails(c, m);
+	} else if (c->look_at <= m.now) {
+		look(c, m, out);
 	} else if (c->state == READY && !c->wanted && c->fence_at + c->gap <= m.now) {
 		c->wanted = true;
 		outbox_add(out, FX_COLLECT)->view = view_ref(c->view);

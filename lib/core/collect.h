@@ -23,6 +23,10 @@
  *	          keeps a hint for the partition: none of those from before is left
  *	DROPPING  each owner forgets, of the rows that are still what they were
  *
+ * Who has not heard yet that the table is settled says so, and is asked again in a
+ * while: the first to hear of it is likely to be the one that waits for it.  And who
+ * wants the next fence gives those that waited for this one the time to use it.
+ *
  * A member that is down holds all of this up, as nobody else can say what it keeps
  * (PAINS 5-7).  A directory that is put back from before the fence is found out by
  * the table of its view, and cleared before it takes part (core/member.h, STALE).
@@ -57,6 +61,8 @@
 #define COLLECT_PERIOD (60 * NS_PER_S)   /* between rounds of this node */
 #define COLLECT_GAP (30 * NS_PER_S)      /* between fences; at most half a period */
 #define COLLECT_PATIENCE (10 * NS_PER_S) /* for the answers of one step */
+#define COLLECT_REST (1 * NS_PER_S)      /* before one is asked again who is not so far yet */
+#define COLLECT_LOOKING (30 * NS_PER_S)     /* until all are */
 #define COLLECT_WAIT (120 * NS_PER_S)    /* for a fence */
 #define COLLECT_WISHES 65536
 #define COLLECT_ROWS 16384               /* in one round */

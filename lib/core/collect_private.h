@@ -46,9 +46,10 @@ struct collect {
 	size_t asked_count;
 	uint64_t number;   /* of the step in progress */
 	uint64_t next_number, next_at, until;
+	uint64_t look_at, look_until; /* LOOKING: once more; and how long */
 	struct digest table; /* READY: the table under which all agreed */
 	bool wanted;         /* READY: the fence has been asked for */
-	uint64_t gap, fence_at; /* when the last one was seen */
+	uint64_t gap, fence_at; /* when the last one was seen settled */
 	struct list served;
 	size_t served_count;
 	bool said_forgot;

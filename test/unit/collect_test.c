@@ -362,6 +362,30 @@ START_TEST(a_round)
 }
 END_TEST
 
+/* Another table would end their rounds: the gap is between one that is settled and the
+ * next, however long it took. */
+START_TEST(others_get_time_to_use_a_fence)
+{
+	struct node *n = node_new();
+	struct view *before = view_ref(n->v);
+
+	see_view(n, view_fenced(before, false));
+	fenced(n);
+	pass(n, 2 * PERIOD);
+	see_view(n, view_fenced(before, true));
+	view_unref(before);
+	store(n, "a2");
+	begin(n);
+	all_look(n);
+	all_agree(n);
+	pass(n, PERIOD / 2 - 1);
+	ck_assert_uint_eq(n->fences, 0);
+	pass(n, 1);
+	ck_assert_uint_eq(n->fences, 1);
+	node_free(n);
+}
+END_TEST
+
 /* [0]: before the fence, [1]: after it. */
 static struct node *
 up_to_looking(bool again)
@@ -429,7 +453,7 @@ START_TEST(a_member_is_not_there)
 	answer_look(n, 'b', COLLECT_LOOK, 0, 0);
 	answer_look(n, 'c', COLLECT_LOOK, 0, 0);
 	if (_i / 2 == 0) {
-		answer_look(n, 'd', COLLECT_LOOK, DYN_EMOVED, 0);
+		answer_look(n, 'd', COLLECT_LOOK, DYN_EIO, 0);
 	} else if (_i / 2 == 1) {
 		(void)next_to(n, 'd');
 		collect_lost(n->c, &d, n->m, &n->out);
@@ -442,6 +466,41 @@ START_TEST(a_member_is_not_there)
 		pass(n, 1);
 		n->asked[n->count++] = late;
 		answer_look(n, 'd', COLLECT_LOOK, 0, 0); /* too late */
+	}
+	nothing_is_forgotten(n);
+	node_free(n);
+}
+END_TEST
+
+/* It has not heard yet that the table is settled: it is asked again, and so are all,
+ * whose answers may be others by now; but not for ever. */
+START_TEST(a_member_is_not_so_far)
+{
+	struct node *n = up_to_looking(_i % 2 == 1);
+	uint64_t began = n->m.now;
+
+	answer_look(n, 'b', COLLECT_LOOK, 0, 0);
+	answer_look(n, 'd', COLLECT_LOOK, _i / 2 == 0 ? DYN_EMOVED : DYN_EBUSY, 0);
+	answer_look(n, 'c', COLLECT_LOOK, 0, 0); /* too late */
+	ck_assert_uint_eq(n->count, 0);
+	pass(n, COLLECT_REST);
+	if (_i / 4 == 0) {
+		answer_look(n, 'b', COLLECT_LOOK, 0, 0);
+		answer_look(n, 'd', COLLECT_LOOK, 0, 0);
+		ck_assert_uint_eq(n->count, 1);
+		answer_look(n, 'c', COLLECT_LOOK, 0, 0);
+		ck_assert_int_eq(n->c->state, _i % 2 == 1 ? DROPPING : AGREEING);
+		node_free(n);
+		return;
+	}
+	while (n->c->state != IDLE) {
+		ck_assert_uint_le(n->m.now, began + COLLECT_LOOKING);
+		if (n->count > 0) {
+			(void)next_to(n, 'b');
+			(void)next_to(n, 'c');
+			answer_look(n, 'd', COLLECT_LOOK, DYN_EBUSY, 0);
+		}
+		pass(n, COLLECT_REST / 4);
 	}
 	nothing_is_forgotten(n);
 	node_free(n);
@@ -821,6 +880,8 @@ suite(void)
 	tcase_add_loop_test(c, somebody_keeps_a_hint, 0, 2);
 	tcase_add_test(c, this_node_keeps_a_hint);
 	tcase_add_loop_test(c, a_member_is_not_there, 0, 6);
+	tcase_add_test(c, others_get_time_to_use_a_fence);
+	tcase_add_loop_test(c, a_member_is_not_so_far, 0, 8);
 	tcase_add_loop_test(c, an_owner_does_not_agree, 0, 3);
 	tcase_add_test(c, a_row_that_changed_is_left_out);
 	tcase_add_test(c, expiry_is_waited_for);
