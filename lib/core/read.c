@@ -74,8 +74,10 @@ repair_here(struct work *w, struct read *rd, struct moment m, struct outbox *out
 {
 	struct stored s;
 
-	/* What was deleted meanwhile may have been forgotten too. */
-	if (rd->r.view->current->epoch < w->view->current->collected)
+	/* What was deleted meanwhile may have been forgotten too; and what this node does
+	 * not own any more it has swept away. */
+	if (rd->r.view->current->epoch < w->view->current->collected ||
+	    !view_owns(w->view, rd->r.partition, &w->o.self))
 		return;
 	if (store_merge(&w->store, place_of_copy(buf_slice(rd->name)), buf_slice(rd->merged),
 	        DYN_DURABLE_DISK, m.wall_ms, &s) != 0)
