@@ -457,7 +457,7 @@ piece_rows(struct collect *c, struct buf **rows, struct moment m)
 		rc = e->get(e->self, DYN_SPACE_DATA, buf_slice(f->name), &b);
 		row_digest(buf_slice(f->name), slice(b.data, b.len), &is);
 		f->stays = rc != 0 || digest_compare(&is, &f->digest) != 0 ||
-		    wr_len(&w) + b.len > COLLECT_BYTES;
+		    (wr_len(&w) > 0 && wr_len(&w) + b.len > COLLECT_BYTES);
 		if (rc == DYN_ENOTFOUND)
 			rc = 0;
 		if (f->stays)

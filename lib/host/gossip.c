@@ -230,7 +230,7 @@ on_down(void *arg, const struct dyn_id *id, unsigned worker, const char *address
 
 /* ---------------------------------------------------------------- effects */
 
-/* Given to storage: what comes after it to storage is not on disk without it. */
+/* Should it not get to the disk, the fence waits until it does (host/syncer.c). */
 static int
 save_view(struct gossip *g, const struct view *v)
 {
@@ -255,7 +255,7 @@ save_lost(struct gossip *g)
 	return storage_meta(g->host->storage, CATCHING_ROW, all, SAVED_FOR_NOBODY);
 }
 
-/* A view that the other threads know is on disk, or is before what they save. */
+/* To the other threads, after it was given to storage: what they save is newer. */
 static void
 publish(struct gossip *g)
 {

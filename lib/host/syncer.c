@@ -171,8 +171,8 @@ fence_saved(struct syncer *s, int rc)
 }
 
 /* Behind its fence this node says things for good (pull.h, collect.h): before that the
- * view must be on disk.  It was given to storage before it came here, so it is when
- * this row is. */
+ * view must be on disk, or a start after a crash would know less than was said.  It was
+ * given to storage when it was published, but may have found the disk full. */
 static void
 save_fence(struct syncer *s)
 {
@@ -185,12 +185,11 @@ save_fence(struct syncer *s)
 	all = UINT64_MAX >> (64 - workers);
 	if (s->fenced != all || s->saving != NULL)
 		return;
-	row = buf_copy(s->view->current->digest.b, sizeof(s->view->current->digest.b));
-	if (row == NULL)
+	if (view_encode(s->view, &row) != 0)
 		return; /* fence_again */
 	s->fence_again = TIME_NEVER;
 	s->saving = view_ref(s->view);
-	rc = storage_meta(s->host->storage, "fence", row, SAVED_FOR_FENCE);
+	rc = storage_meta(s->host->storage, "view", row, SAVED_FOR_FENCE);
 	if (rc != 0)
 		fence_saved(s, rc);
 }

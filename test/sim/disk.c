@@ -25,6 +25,8 @@ struct disk {
 	size_t count, cap;
 	struct undo *log;
 	size_t log_count, log_cap;
+	struct rng *rng;
+	unsigned fail_read; /* in 1,000 */
 };
 
 static int
@@ -121,10 +123,19 @@ disk_sync(void *self)
 	return 0;
 }
 
+static bool
+read_fails(struct disk *d)
+{
+	return d->fail_read > 0 && rng_below(d->rng, 1000) < d->fail_read;
+}
+
 static int
 disk_get(void *self, enum dyn_space space, struct dyn_slice id, struct dyn_buffer *out)
 {
 	const struct item *i = find(self, space, id);
+
+	if (read_fails(self))
+		return DYN_EIO;
 
 	return i == NULL ? DYN_ENOTFOUND : dyn_buffer_append(out, i->value->data, i->value->len);
 }
@@ -152,6 +163,7 @@ disk_scan(void *self, enum dyn_space space, struct dyn_slice after, struct dyn_s
     dyn_engine_row *visit, void *arg)
 {
 	struct disk *d = self;
+	size_t fails = read_fails(d) ? rng_below(d->rng, 4) : SIZE_MAX; /* after so many rows */
 
 	for (size_t i = lower(d, space, after); i < d->count && d->items[i].space == space; i++) {
 		struct dyn_slice id = buf_slice(d->items[i].id);
@@ -160,6 +172,8 @@ disk_scan(void *self, enum dyn_space space, struct dyn_slice after, struct dyn_s
 			continue;
 		if (last.data != NULL && slice_compare(id, last) > 0)
 			break;
+		if (fails-- == 0)
+			return DYN_EIO;
 		if (visit(arg, id, buf_slice(d->items[i].value)) != 0)
 			break; /* which is no error */
 	}
@@ -234,6 +248,13 @@ disk_copy(const struct disk *d)
 		set(copy, d->items[i].space, buf_slice(d->items[i].id),
 		    buf_ref(d->items[i].value));
 	return copy;
+}
+
+void
+disk_fail_reads(struct disk *d, struct rng *rng, unsigned in_thousand)
+{
+	d->rng = rng;
+	d->fail_read = in_thousand;
 }
 
 struct dyn_engine *

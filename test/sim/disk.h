@@ -28,6 +28,8 @@ void disk_free(struct disk *);
 /* What a copy of the directory made now would hold. */
 struct disk *disk_copy(const struct disk *);
 struct dyn_engine *disk_engine(struct disk *);
+/* From now on so many reads in 1,000 fail (DYN_EIO). */
+void disk_fail_reads(struct disk *, struct rng *, unsigned in_thousand);
 /* The machine stops: what was not on disk is lost, but for a random prefix. */
 void disk_crash(struct disk *, struct rng *);
 /* What a row holds now; an empty slice if it is not there. */

@@ -19,6 +19,9 @@ draw_ring(struct swarm *o, struct rng *r)
 		o->r = rng_below(r, 4) == 0 ? 1 : o->copies + 1 - o->w;
 		o->nodes = MAX(o->nodes, o->copies);
 	}
+	o->full_ms = rng_below(r, 3) == 0 ? 2000 + (unsigned)rng_below(r, 20000) : 0;
+	o->fail_read = rng_below(r, 3) == 0 ? 1 + (unsigned)rng_below(r, 100) : 0;
+	o->big = rng_below(r, 8) == 0 ? 1000 + (unsigned)rng_below(r, 400000) : 0;
 	if (rng_below(r, 16) == 0)
 		o->nodes += (unsigned)rng_below(r, 16);
 	if (o->w < 2)

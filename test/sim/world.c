@@ -37,11 +37,12 @@ enum event_kind {
 	EV_WAKE,    /* a timer of a thread */
 	EV_TURN,    /* the worker hands out its batch */
 	EV_APPLY,   /* storage commits all that has come */
+	EV_SAVE,    /* and the view; back: for the fence */
 	EV_DIAL,
 	EV_LOST,    /* who dialled notices that a connection is gone */
 	EV_START,
 	EV_CALL,    /* the next call of a session */
-	EV_CRASH, EV_BREAK, EV_SPLIT, EV_MEND, EV_PAUSE, EV_JUMP, EV_COPY, EV_LOSE
+	EV_CRASH, EV_BREAK, EV_SPLIT, EV_MEND, EV_PAUSE, EV_JUMP, EV_FULL, EV_COPY, EV_LOSE
 };
 
 enum letter_kind { L_VIEW, L_FENCE, L_FENCED, L_ROWS, L_STORED, L_CHANGED, L_SYNCED, L_POKE,
@@ -83,7 +84,9 @@ struct node {
 	struct detect *detect;
 	struct sync *sync;
 	struct work *work[WORKERS_MOST];
-	struct view *sync_view, *saved; /* saved NULL: it has not joined yet */
+	struct view *view, *sync_view, *saved; /* NULL: it has not joined yet */
+	struct view *fence; /* all workers are behind it; it is on its way to the disk */
+	uint64_t full_until; /* its disk is */
 	unsigned fenced;    /* workers, a bit each */
 	unsigned turning;   /* too */
 	unsigned drift;     /* of its clock: 1,000 is none */
@@ -530,7 +533,9 @@ apply(struct world *w, struct node *n)
 	for (unsigned i = 0; i < count; i++)
 		if (n->queue[i].batch->generation >= n->failed_generation[n->queue[i].worker])
 			d = MIN(d, n->queue[i].batch->durability);
-	if (chance(w, w->o.fail_commit)) {
+	if (n->full_until > w->now)
+		rc = DYN_EFULL;
+	else if (chance(w, w->o.fail_commit)) {
 		rc = below(w, 2) == 0 ? DYN_EFULL : DYN_EIO;
 		tell(w, "commit at %c fails", node_letter(&n->id));
 	}
@@ -573,7 +578,7 @@ values_of(const struct buf *object, uint64_t *ids, size_t max)
 		return 0;
 	DEMAND(object_decode(&o, buf_slice(object)) == 0);
 	for (size_t i = 0; i < o.count; i++) {
-		if (o.values[i].value.len != sizeof(uint64_t))
+		if (o.values[i].value.len < sizeof(uint64_t))
 			continue; /* a delete */
 		DEMAND(count < max);
 		memcpy(&ids[count++], o.values[i].value.data, sizeof(uint64_t));
@@ -659,6 +664,22 @@ key_text(unsigned key)
 	return text;
 }
 
+/* The id, and now and then much more. */
+static struct buf *
+value_of(struct world *w, uint64_t id)
+{
+	size_t len = sizeof(id);
+	struct buf *value;
+
+	if (w->o.big > 0 && below(w, 4) == 0)
+		len += below(w, w->o.big);
+	value = buf_new(len);
+	DEMAND(value != NULL);
+	memset(value->data, (int)(id & 0xff), len);
+	memcpy(value->data, &id, sizeof(id));
+	return value;
+}
+
 static void
 start_call(struct world *w, struct node *n, unsigned session, enum op_kind kind, unsigned key,
     const struct with *with, const struct context *seen)
@@ -682,7 +703,7 @@ start_call(struct world *w, struct node *n, unsigned session, enum op_kind kind,
 	op->call = c;
 	if (kind == OP_PUT) {
 		buf_unref(op->value);
-		op->value = buf_copy(&c->id, sizeof(c->id));
+		op->value = value_of(w, c->id);
 	}
 	if (seen != NULL && seen->there) {
 		DEMAND(clock_copy(&op->context, &seen->clock) == 0);
@@ -722,7 +743,7 @@ next_call(struct world *w, unsigned session)
 		.lww = is_lww(w, key), .timeout_ms = 50 + (uint32_t)below(w, 2000) };
 
 	add_event(w, EV_CALL, session, w->now + 1 + below(w, w->o.op_gap_ms * MS));
-	if (w->calm || !n->alive || n->saved == NULL || n->paused_until > w->now)
+	if (w->calm || !n->alive || n->view == NULL || n->paused_until > w->now)
 		return;
 	if (chance(w, w->o.strict))
 		how.flags = DYN_STRICT;
@@ -740,15 +761,70 @@ next_call(struct world *w, unsigned session)
 
 /* ------------------------------------------------------------------- nodes */
 
+static bool
+commit_fails(struct world *w, const struct node *n)
+{
+	return n->full_until > w->now || chance(w, w->o.fail_commit);
+}
+
+static void
+save_later(struct world *w, struct node *n, bool fence)
+{
+	add_event(w, EV_SAVE, index_of(w, n), w->now + 20 * NS_PER_US + below(w, w->o.commit_us) * NS_PER_US)
+	    ->back = fence;
+}
+
+/* All workers are behind it: now it must be on disk. */
+static void
+begin_fence(struct world *w, struct node *n)
+{
+	if (n->fenced != (1U << w->o.workers) - 1 || n->fence != NULL)
+		return;
+	n->fence = view_ref(n->sync_view);
+	save_later(w, n, true);
+}
+
+/* As host/gossip.c, which tries once, and host/syncer.c, which must have it. */
+static void
+save_view(struct world *w, struct node *n, bool fence)
+{
+	struct view *v = fence ? n->fence : n->view;
+
+	if (fence && table_compare(v->current, n->sync_view->current) != 0) {
+		n->fence = NULL;
+		view_unref(v);
+		begin_fence(w, n);
+		return;
+	}
+	if (commit_fails(w, n)) {
+		tell(w, "view at %c is not saved", node_letter(&n->id));
+		if (fence)
+			add_event(w, EV_SAVE, index_of(w, n), w->now + 100 * MS)->back = true;
+		return;
+	}
+	view_unref(n->saved);
+	n->saved = view_ref(v);
+	if (!fence)
+		return;
+	n->fence = NULL;
+	sync_fenced(n->sync, n->sync_view, moment_of(w, n), &n->out[SYNC]);
+	view_unref(v);
+}
+
 static void
 save_meta(struct world *w, struct node *n, const struct effect *e)
 {
 	const struct dyn_row row = { DYN_SPACE_META, dyn_str(e->address), buf_slice(e->frame) };
 	struct dyn_engine *engine = disk_engine(n->disk);
 
-	DEMAND(engine->apply(engine->self, &row, 1, DYN_DURABLE_DISK) == 0);
+	int rc = 0;
+
+	if (commit_fails(w, n))
+		rc = DYN_EFULL;
+	else
+		DEMAND(engine->apply(engine->self, &row, 1, DYN_DURABLE_DISK) == 0);
 	if (e->rc != SAVED_FOR_NOBODY)
-		post(w, n, SYNC, L_SAVED, NULL, 0, NULL);
+		post(w, n, SYNC, L_SAVED, NULL, rc, NULL);
 }
 
 /* To each of them. */
@@ -807,8 +883,9 @@ effect(struct world *w, struct node *n, unsigned t, struct effect *e)
 		call_ended(w, e->what);
 		break;
 	case FX_VIEW:
-		view_unref(n->saved);
-		n->saved = view_ref(e->view);
+		view_unref(n->view);
+		n->view = view_ref(e->view);
+		save_later(w, n, false);
 		detect_view(n->detect, e->view, moment_of(w, n), &n->out[GOSSIP]);
 		view_to_workers(w, n, L_VIEW, e->view);
 		post(w, n, SYNC, L_VIEW, view_ref(e->view), 0, NULL);
@@ -959,6 +1036,8 @@ node_start(struct world *w, struct node *n)
 	memset(n->wake_set, 0, sizeof(n->wake_set));
 	for (unsigned t = 0; t < THREADS; t++)
 		outbox_init(&n->out[t]);
+	/* A start that cannot read is none. */
+	disk_fail_reads(n->disk, NULL, 0);
 	DEMAND(sync_new(&n->sync, &s, moment_of(w, n)) == 0);
 	for (o.index = 0; o.index < o.workers; o.index++) {
 		DEMAND(work_new(&n->work[o.index], &o) == 0);
@@ -967,6 +1046,8 @@ node_start(struct world *w, struct node *n)
 	}
 	DEMAND(detect_new(&n->detect, &d, moment_of(w, n)) == 0);
 	DEMAND(member_new(&n->member, &m, moment_of(w, n), &n->out[GOSSIP]) == 0);
+	if (!w->calm)
+		disk_fail_reads(n->disk, &w->rng, w->o.fail_read);
 	w->out.actors++;
 	tell(w, "%c starts", node_letter(&n->id));
 	for (unsigned i = 0; i < w->all; i++)
@@ -1009,7 +1090,9 @@ free_machines(struct node *n)
 	member_free(n->member);
 	detect_free(n->detect);
 	view_unref(n->sync_view);
-	n->sync_view = NULL;
+	view_unref(n->fence);
+	view_unref(n->view);
+	n->view = n->sync_view = n->fence = NULL;
 	for (unsigned t = 0; t < THREADS; t++)
 		outbox_fini(&n->out[t]);
 }
@@ -1071,18 +1154,16 @@ crash(struct world *w, struct node *n)
 
 /* As host/syncer.c, where the view is saved once all are. */
 static void
-fenced_letter(struct world *w, struct node *n, const struct event *e, struct view *v,
-    struct moment m)
+fenced_letter(struct world *w, struct node *n, const struct event *e, struct view *v)
 {
-	unsigned all = (1U << w->o.workers) - 1;
-	bool before = n->fenced == all;
+	unsigned before = n->fenced;
 
 	if (e->rc != 0)
 		post(w, n, WORKER + e->other, L_FENCE, view_ref(n->sync_view), 0, NULL);
 	else if (table_compare(v->current, n->sync_view->current) == 0)
 		n->fenced |= 1U << e->other;
-	if (!before && n->fenced == all)
-		sync_fenced(n->sync, n->sync_view, m, &n->out[SYNC]);
+	if (n->fenced != before)
+		begin_fence(w, n);
 	view_unref(v);
 }
 
@@ -1144,7 +1225,7 @@ letter(struct world *w, struct event *e)
 		work_fence(work, what, what, m, out);
 		break;
 	case L_FENCED:
-		fenced_letter(w, n, e, what, m);
+		fenced_letter(w, n, e, what);
 		break;
 	case L_ROWS:
 		work_take(work, what, m, out);
@@ -1161,7 +1242,7 @@ letter(struct world *w, struct event *e)
 		work_catching(work, what);
 		break;
 	case L_SAVED:
-		sync_saved(n->sync, 0, m, &n->out[SYNC]);
+		sync_saved(n->sync, e->rc, m, &n->out[SYNC]);
 		break;
 	case L_FULL:
 		work_hints_full(work, e->rc != 0);
@@ -1305,6 +1386,11 @@ fault(struct world *w, enum event_kind kind)
 		split(w);
 		fault_again(w, kind, w->o.split_ms);
 		break;
+	case EV_FULL:
+		w->nodes[i].full_until = w->now + below(w, 8000) * MS;
+		tell(w, "the disk of %c is full", node_letter(&w->nodes[i].id));
+		fault_again(w, kind, w->o.full_ms);
+		break;
 	case EV_PAUSE:
 		/* Never shortened: its letters wait for that time, in order. */
 		until = w->now + below(w, 4000) * MS;
@@ -1342,6 +1428,9 @@ run_of_node(struct world *w, struct event *e)
 		if (e->lane == GOSSIP && due(w, n, detect_wake(n->detect)))
 			detect_tick(n->detect, m, &n->out[GOSSIP]);
 		break;
+	case EV_SAVE:
+		save_view(w, n, e->back);
+		break;
 	case EV_TURN:
 		n->turning &= ~(1U << e->lane);
 		work_turn(n->work[e->lane], &n->out[WORKER + e->lane]);
@@ -1364,7 +1453,7 @@ step(struct world *w, uint64_t until)
 	e = pop_event(w);
 	w->now = e->at;
 	n = &w->nodes[e->node];
-	if (n->paused_until > w->now && e->kind <= EV_APPLY) {
+	if (n->paused_until > w->now && e->kind <= EV_SAVE) {
 		/* With its old place in the order: what waited longer comes first. */
 		e->at = n->paused_until;
 		push_event(w, e);
@@ -1373,7 +1462,7 @@ step(struct world *w, uint64_t until)
 	w->digest = mix64(w->digest ^ e->at ^ (uint64_t)e->kind << 56 ^ (uint64_t)e->node << 48);
 	if (e->kind == EV_DELIVER) {
 		deliver(w, e);
-	} else if (e->kind <= EV_APPLY) {
+	} else if (e->kind <= EV_SAVE) {
 		if (n->alive && n->life == e->life)
 			run_of_node(w, e);
 	} else if (e->kind == EV_DIAL) {
@@ -1423,12 +1512,12 @@ copy_of(struct world *w, const struct view *v, unsigned key, unsigned i, struct 
 static bool
 agreed(struct world *w)
 {
-	const struct view *first = w->nodes[0].saved;
+	const struct view *first = w->nodes[0].view;
 
 	if (view_phase(first) != VIEW_SETTLED || first->count != w->all)
 		return false;
 	for (unsigned i = 1; i < w->all; i++)
-		if (w->nodes[i].saved == NULL || !view_equal(w->nodes[i].saved, first))
+		if (w->nodes[i].view == NULL || !view_equal(w->nodes[i].view, first))
 			return false;
 	return true;
 }
@@ -1442,8 +1531,8 @@ converged(struct world *w)
 		return false;
 	for (unsigned k = 0; k < w->o.keys; k++)
 		for (unsigned i = 1; i < w->o.copies; i++)
-			if (!slice_equal(copy_of(w, w->nodes[0].saved, k, 0, &owner),
-			    copy_of(w, w->nodes[0].saved, k, i, &owner)))
+			if (!slice_equal(copy_of(w, w->nodes[0].view, k, 0, &owner),
+			    copy_of(w, w->nodes[0].view, k, i, &owner)))
 				return false;
 	for (unsigned i = 0; i < w->all; i++) {
 		struct hint_figures f;
@@ -1484,7 +1573,7 @@ remembers(struct world *w)
 		for (unsigned i = 0; i < w->o.copies; i++) {
 			struct node *owner;
 
-			if (object_old(copy_of(w, w->nodes[0].saved, k, i, &owner), 0) == OBJECT_FRESH)
+			if (object_old(copy_of(w, w->nodes[0].view, k, i, &owner), 0) == OBJECT_FRESH)
 				continue;
 			tell(w, "k%u at %c has something to forget", k, node_letter(&owner->id));
 			return true;
@@ -1528,7 +1617,7 @@ judge_quiet(struct world *w)
 static void
 judge_owners(struct world *w)
 {
-	const struct view *v = w->nodes[0].saved;
+	const struct view *v = w->nodes[0].view;
 
 	if (w->o.collect_ms > 10000 || remembers(w))
 		return;
@@ -1557,6 +1646,10 @@ heal(struct world *w)
 	uint64_t until = w->now + HEAL_LIMIT;
 
 	w->calm = true;
+	for (unsigned i = 0; i < w->all; i++) {
+		w->nodes[i].full_until = 0;
+		disk_fail_reads(w->nodes[i].disk, NULL, 0);
+	}
 	tell(w, "calm");
 	w->o.side = 0;
 	memset(w->cut, 0, sizeof(w->cut));
@@ -1590,7 +1683,7 @@ heal(struct world *w)
 	for (unsigned k = 0; k < w->o.keys; k++)
 		for (unsigned i = 0; i < w->o.copies; i++) {
 			struct node *owner;
-			struct dyn_slice s = copy_of(w, w->nodes[0].saved, k, i, &owner);
+			struct dyn_slice s = copy_of(w, w->nodes[0].view, k, i, &owner);
 			struct buf *object = buf_copy(s.data, s.len);
 			uint64_t ids[IDS_MAX];
 
@@ -1711,6 +1804,7 @@ world_run(const struct swarm *o, uint64_t seed, bool trace)
 	fault_again(w, EV_SPLIT, o->split_ms);
 	fault_again(w, EV_PAUSE, o->pause_ms);
 	fault_again(w, EV_JUMP, o->jump_ms);
+	fault_again(w, EV_FULL, o->full_ms);
 	run_for(w, o->storm_ms * MS);
 	heal(w);
 	broken = oracle_judge(w->oracle);

@@ -27,10 +27,11 @@ struct swarm {
 	unsigned storm_ms;      /* how long it storms */
 	unsigned op_gap_ms;     /* between two calls of a session, at most */
 	/* Mean time between two of a kind, over the whole ring; 0 = never. */
-	unsigned crash_ms, break_ms, split_ms, pause_ms, jump_ms;
+	unsigned crash_ms, break_ms, split_ms, pause_ms, jump_ms, full_ms;
 	unsigned slow_frame;    /* in 1,000 */
 	unsigned hang_ms;       /* of a slow frame, at most */
-	unsigned fail_commit;   /* in 1,000 */
+	unsigned fail_commit, fail_read; /* in 1,000 */
+	unsigned big;           /* bytes of a value, at most; 0: all are small */
 	unsigned commit_us;     /* at most */
 	unsigned mailbox_us;    /* a letter between two threads takes, at most */
 	unsigned weak;          /* puts not to disk, in 1,000 */
@@ -49,7 +50,7 @@ struct swarm {
 #define SWARM_FIELDS(X)                                                        \
 	X(nodes) X(joins) X(workers) X(copies) X(drift) X(keys) X(sessions) X(r) X(w) X(storm_ms) X(op_gap_ms)        \
 	X(crash_ms) X(break_ms) X(split_ms) X(pause_ms) X(jump_ms)             \
-	X(slow_frame) X(hang_ms) X(fail_commit) X(commit_us) X(mailbox_us)     \
+	X(full_ms) X(slow_frame) X(hang_ms) X(fail_commit) X(fail_read) X(big) X(commit_us) X(mailbox_us)     \
 	X(weak) X(strict) X(hint_bytes) X(hint_age_ms) X(repair_ms) X(walk_ms) \
 	X(collect_ms) X(reads_repair) X(keep_context) X(side) X(lose) X(lww) X(deletes) X(power)
 

@@ -362,6 +362,23 @@ START_TEST(a_round)
 }
 END_TEST
 
+/* A row that is larger than what goes at once goes alone. */
+START_TEST(a_large_row)
+{
+	static char text[COLLECT_BYTES + 1000] = "a1 b1 c1 d1 e1 f1 g1 h1 i1 j1 k1 l1 | a1=";
+	struct node *n = node_new();
+
+	memset(text + strlen(text), 'x', sizeof(text) - strlen(text) - 1);
+	store(n, text);
+	begin(n);
+	all_look(n);
+	ck_assert_uint_eq(n->count, 3);
+	all_agree(n);
+	ck_assert_int_eq(n->c->state, READY);
+	node_free(n);
+}
+END_TEST
+
 /* Another table would end their rounds: the gap is between one that is settled and the
  * next, however long it took. */
 START_TEST(others_get_time_to_use_a_fence)
@@ -880,6 +897,7 @@ suite(void)
 	tcase_add_loop_test(c, somebody_keeps_a_hint, 0, 2);
 	tcase_add_test(c, this_node_keeps_a_hint);
 	tcase_add_loop_test(c, a_member_is_not_there, 0, 6);
+	tcase_add_test(c, a_large_row);
 	tcase_add_test(c, others_get_time_to_use_a_fence);
 	tcase_add_loop_test(c, a_member_is_not_so_far, 0, 8);
 	tcase_add_loop_test(c, an_owner_does_not_agree, 0, 3);
