@@ -53,10 +53,12 @@ answer(struct arrivals *a, const struct arrival *x, int rc, struct outbox *out)
 	e->frame = frame;
 }
 
-/* May it be merged here?  Not what was sent before the last fence for collecting:
- * see replica.c. */
+/* May it be merged here?  Not what was sent before the last fence for collecting: see
+ * replica.c.  And not a hint by an older table: it is part of the W of a write, and who
+ * owns the row by the table of this node may have been here for it already (pull.h).
+ * Repairs come from who has it too, and keeps it. */
 static int
-check(const struct arrivals *a, const struct frame *f, unsigned partition,
+check(const struct arrivals *a, const struct frame *f, bool hint, unsigned partition,
     struct dyn_slice rows)
 {
 	unsigned partitions;
@@ -70,7 +72,7 @@ check(const struct arrivals *a, const struct frame *f, unsigned partition,
 	if (view_stamp_is_ahead(a->view, f->epoch))
 		return DYN_EBUSY;
 	if (!view_owns(a->view, partition, &a->self) ||
-	    f->epoch >> 2 < a->view->current->collected)
+	    f->epoch >> 2 < a->view->current->collected || (hint && head_is_older(a->view, f)))
 		return DYN_EMOVED;
 	return a->count >= ARRIVALS_MAX ? DYN_EBUSY : 0;
 }
@@ -84,7 +86,7 @@ arrive_frame(struct arrivals *a, uint64_t conn, const struct frame *f, const uni
 	struct dyn_slice bytes = hint ? msg->hint.rows : msg->repair.rows;
 	struct arrival now = { .conn = conn, .request = f->request, .kind = f->kind }, *x = NULL;
 	struct rows *rows = NULL;
-	int rc = check(a, f, partition, bytes);
+	int rc = check(a, f, hint, partition, bytes);
 
 	if (rc == DYN_EPROTO)
 		return rc;

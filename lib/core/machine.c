@@ -101,6 +101,16 @@ view_head(const struct view *v, uint64_t request)
 	return head;
 }
 
+bool
+head_is_older(const struct view *v, const struct frame *f)
+{
+	const struct table *t = v != NULL ? v->current : NULL;
+
+	if (t == NULL || f->epoch >> 2 > t->epoch)
+		return false;
+	return f->epoch >> 2 < t->epoch || f->table < load_be64(t->digest.b);
+}
+
 void
 ping_answer(uint64_t conn, const struct frame *f, const struct msg_ping *ping, struct outbox *out)
 {

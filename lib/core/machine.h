@@ -86,6 +86,8 @@ void effect_drop(struct effect *); /* frees frame, view, changes */
 
 /* The head of a frame of who goes by this view (NULL: none yet). */
 struct frame view_head(const struct view *, uint64_t request);
+/* Was it sent by an older table than that of the view?  (Epoch, then digest.) */
+bool head_is_older(const struct view *, const struct frame *);
 /* Whoever reads a connection answers a PING on it. */
 void ping_answer(uint64_t conn, const struct frame *, const struct msg_ping *, struct outbox *);
 

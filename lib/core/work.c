@@ -107,11 +107,7 @@ work_reply(struct work *w, uint64_t conn, uint64_t request, enum msg_kind kind,
 bool
 frame_is_older(const struct work *w, const struct frame *f)
 {
-	const struct table *t = w->view != NULL ? w->view->current : NULL;
-
-	if (t == NULL || f->epoch >> 2 > t->epoch)
-		return false;
-	return f->epoch >> 2 < t->epoch || f->table < load_be64(t->digest.b);
+	return head_is_older(w->view, f);
 }
 
 bool

@@ -143,7 +143,7 @@ sent(struct world *w, char to)
 static int
 frame_from(struct world *w, char from, uint64_t request, enum msg_kind kind, const union msg *m)
 {
-	struct frame head = { .request = request }, f;
+	struct frame head = view_head(w->view, request), f;
 	struct dyn_id id = node_id(from);
 	struct buf *frame;
 	union msg back;
@@ -152,7 +152,7 @@ frame_from(struct world *w, char from, uint64_t request, enum msg_kind kind, con
 	MUST(msg_encode(&frame, &head, kind, m) == 0);
 	MUST(frame_decode(&f, buf_slice(frame)) == 0);
 	MUST(msg_decode(f.kind, f.body, &back) == 0);
-	if (kind == MSG_HINT)
+	if (kind == MSG_HINT || kind == MSG_REPAIR)
 		rc = arrive_frame(&w->arrivals, 7, &f, &back, &w->out);
 	else
 		hint_frame(w->h, &id, &f, &back, w->m, &w->out);
@@ -507,6 +507,50 @@ START_TEST(taken_in_and_answered_when_durable)
 }
 END_TEST
 
+/* Who sent it knows nothing of the table that is being followed to: its owners may have
+ * pulled the row already, without what the hint says.  A repair's sender has it too. */
+START_TEST(a_hint_by_an_older_table)
+{
+	bool hint = _i == 0;
+	struct view *later;
+	struct buf *name, *bytes;
+	struct effect e;
+	struct frame f;
+	union msg m;
+	struct wr wr;
+	struct world w;
+
+	begin(&w);
+	name = key_name(view_key(w.view, "abd"));
+	later = view_joins(view_ref(w.view), 'e');
+	ck_assert_int_eq(view_phase(later), VIEW_MOVING);
+	arrive_view(&w.arrivals, later);
+	wr_init(&wr, 64);
+	wr_slice(&wr, buf_slice(name));
+	wr_slice(&wr, script_object("a1 | a1=x"));
+	MUST(wr_finish(&wr, &bytes) == 0);
+	if (hint)
+		m.hint = (struct msg_hint){ name_partition(buf_slice(name), 16),
+			buf_slice(bytes) };
+	else
+		m.repair = (struct msg_repair){ name_partition(buf_slice(name), 16),
+			buf_slice(bytes) };
+	ck_assert_int_eq(frame_from(&w, 'a', 9, hint ? MSG_HINT : MSG_REPAIR, &m), 0);
+	ck_assert_uint_eq(effects(&w, FX_ROWS), !hint);
+	if (hint) {
+		e = next(&w, FX_REPLY);
+		MUST(frame_decode(&f, buf_slice(e.frame)) == 0);
+		MUST(msg_decode(f.kind, f.body, &m) == 0);
+		ck_assert_int_eq(msg_rc(m.hint_ack.rc), DYN_EMOVED);
+		buf_unref(e.frame);
+	}
+	buf_unref(bytes);
+	buf_unref(name);
+	view_unref(later);
+	end(&w);
+}
+END_TEST
+
 START_TEST(the_ledger_tells_and_is_heard)
 {
 	struct dyn_id a = node_id('a'), d = node_id('d'), z = node_id('z');
@@ -561,6 +605,7 @@ suite(void)
 	tcase_add_test(c, an_owner_itself_takes_it_in);
 	tcase_add_loop_test(c, too_old_or_too_many_go_to_the_others_and_leave_a_mark, 0, 2);
 	tcase_add_loop_test(c, taken_in_and_answered_when_durable, 0, 2);
+	tcase_add_loop_test(c, a_hint_by_an_older_table, 0, 2);
 	tcase_add_test(c, the_ledger_tells_and_is_heard);
 	return s;
 }
