@@ -8,6 +8,7 @@ collect_new(struct collect **out, const struct collect_options *options, struct 
 	struct collect *c = mem_zalloc(sizeof(*c));
 
 	*out = NULL;
+	DYN_ASSERT(options->workers > 0);
 	if (c == NULL)
 		return DYN_ENOMEM;
 	c->o = *options;
@@ -675,7 +676,7 @@ collect_stored(struct collect *c, struct rows *rows, int rc, struct moment m, st
 	bool ours = rows->number == c->number;
 	enum rows_of of = rows->of;
 
-	if (of == ROWS_CLEAR || of == ROWS_LEFT) {
+	if (of == ROWS_CLEAR || of == ROWS_LEFT || of == ROWS_SETTLED) {
 		collect_clear_stored(c, rows, rc, m, out);
 		return;
 	}

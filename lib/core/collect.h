@@ -41,8 +41,9 @@
  *
  * SWEEPING.  When a table is settled, the owners by it hold all that was acknowledged
  * (pull.h), and what lies here of partitions that this node does not own goes; it
- * would be an old copy if they came back.  Until that is done this node takes part in
- * no round.
+ * would be an old copy if they came back.  First every worker says that it goes by the
+ * settled table and that all it took before is committed: until it knew, it took what
+ * owners by base do.  Until that is done this node takes part in no round.
  *
  * WISHES.  Names of rows that have something to forget are noted when they are
  * committed (struct change) and when a tree is built or verified, by the first owner,
@@ -61,8 +62,8 @@
 #define COLLECT_PERIOD (60 * NS_PER_S)   /* between rounds of this node */
 #define COLLECT_GAP (30 * NS_PER_S)      /* between fences; at most half a period */
 #define COLLECT_PATIENCE (10 * NS_PER_S) /* for the answers of one step */
-#define COLLECT_REST (1 * NS_PER_S)      /* before one is asked again who is not so far yet */
-#define COLLECT_LOOKING (30 * NS_PER_S)     /* until all are */
+#define COLLECT_REST (1 * NS_PER_S)      /* before a step is tried again */
+#define COLLECT_LOOKING (30 * NS_PER_S)  /* at those that are not so far yet */
 #define COLLECT_WAIT (120 * NS_PER_S)    /* for a fence */
 #define COLLECT_WISHES 65536
 #define COLLECT_ROWS 16384               /* in one round */
@@ -79,6 +80,7 @@ struct collect_options {
 	struct dyn_engine *engine; /* borrowed: read only */
 	struct hint *hint;         /* borrowed */
 	struct admit *admit;       /* borrowed */
+	unsigned workers;
 	uint64_t period;           /* ns; 0 = COLLECT_PERIOD */
 };
 
@@ -102,7 +104,7 @@ bool collect_is_number(uint64_t request);
  * connection. */
 int collect_frame(struct collect *, const struct dyn_id *from, uint64_t conn,
     const struct frame *, const union msg *, struct moment, struct outbox *) DYN_CHECK;
-/* ROWS_AGREE, ROWS_FORGET, ROWS_LEFT, ROWS_CLEAR.  Takes them over. */
+/* ROWS_AGREE, ROWS_FORGET, ROWS_SETTLED, ROWS_LEFT, ROWS_CLEAR.  Takes them over. */
 void collect_stored(struct collect *, struct rows *, int rc, struct moment, struct outbox *);
 void collect_lost(struct collect *, const struct dyn_id *, struct moment, struct outbox *);
 /* The copies here are out of date (core/member.h, STALE): clear them, then

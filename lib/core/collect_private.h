@@ -12,7 +12,6 @@
 #define COLLECT_NUMBER (UINT64_C(1) << 63)
 #define COLLECT_SERVED_MAX 64
 #define COLLECT_CLEAR_BYTES (64 << 10) /* of names in one piece */
-#define COLLECT_REST (1 * NS_PER_S)
 
 enum collect_step { COLLECT_LOOK = 1, COLLECT_DROP = 2 };
 
@@ -57,6 +56,8 @@ struct collect {
 	struct {
 		bool on, hints;    /* all of it (STALE); hints: copies are done */
 		bool sweeping, found; /* found: something was left */
+		bool settling;     /* sweeping: not before all workers are there */
+		unsigned fences;   /* whose answers are missing */
 		unsigned partition; /* sweeping: up to here it is done */
 		struct buf *after; /* NULL: at the beginning */
 		struct buf *last;  /* of the piece in progress */

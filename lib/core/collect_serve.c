@@ -365,6 +365,27 @@ sweep(struct collect *c, struct moment m, struct outbox *out)
 	    (unsigned long long)c->view->current->epoch);
 }
 
+/* A fence for each worker. */
+static void
+settle(struct collect *c, struct moment m, struct outbox *out)
+{
+	c->clear.settling = true;
+	c->clear.fences = 0;
+	c->clear.number = c->next_number++;
+	c->clear.next_at = m.now + COLLECT_PATIENCE;
+	for (unsigned i = 0; i < c->o.workers; i++) {
+		struct rows *rows = rows_new(ROWS_SETTLED, i, c->clear.number, slice(NULL, 0));
+
+		if (rows == NULL) {
+			c->clear.number = 0; /* all once more */
+			c->clear.next_at = m.now + COLLECT_REST;
+			return;
+		}
+		outbox_add(out, FX_ROWS)->what = rows;
+		c->clear.fences++;
+	}
+}
+
 void
 collect_sweep(struct collect *c, struct moment m, struct outbox *out)
 {
@@ -373,8 +394,7 @@ collect_sweep(struct collect *c, struct moment m, struct outbox *out)
 	c->clear.sweeping = true;
 	c->clear.found = false;
 	c->clear.partition = 0;
-	c->clear.number = 0;
-	sweep(c, m, out);
+	settle(c, m, out);
 }
 
 /* ------------------------------------------------- both, when rows are stored */
@@ -383,19 +403,22 @@ void
 collect_clear_stored(struct collect *c, struct rows *rows, int rc, struct moment m,
     struct outbox *out)
 {
-	bool left = rows->of == ROWS_LEFT;
+	bool cleared = rows->of == ROWS_CLEAR;
 	bool ours = c->clear.number != 0 && rows->number == c->clear.number &&
-	    (left ? c->clear.sweeping : c->clear.on);
+	    (cleared ? c->clear.on : c->clear.sweeping);
 
 	rows_free(rows);
 	if (!ours)
+		return;
+	if (rc == 0 && !cleared && c->clear.settling && --c->clear.fences > 0)
 		return;
 	c->clear.number = 0;
 	if (rc != 0) {
 		c->clear.next_at = m.now + COLLECT_REST; /* the same once more */
 		return;
 	}
-	if (left) {
+	if (!cleared) {
+		c->clear.settling = false;
 		sweep(c, m, out);
 		collect_go_on(c, m, out);
 		return;
@@ -419,6 +442,8 @@ collect_clear_tick(struct collect *c, struct moment m, struct outbox *out)
 		return;
 	if (c->clear.on) {
 		clear_piece(c, m, out);
+	} else if (c->clear.settling) {
+		settle(c, m, out);
 	} else {
 		sweep(c, m, out);
 		collect_go_on(c, m, out);

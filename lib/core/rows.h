@@ -25,6 +25,7 @@ enum rows_of {
 	ROWS_REPAIR,  /* this node asked for them (core/repair.h) */
 	ROWS_AGREE,   /* rows of this node that are to be on disk (core/collect.h) */
 	ROWS_FORGET,  /* rows of which something can be forgotten: (slice name, digest)* */
+	ROWS_SETTLED, /* none: as FENCE, of each worker; the view here is a settled one */
 	ROWS_LEFT,    /* rows of a partition that this node does not own any more: (slice
 	               * name)* */
 	ROWS_CLEAR,   /* rows of a copy that is out of date: (u8 space, slice id)* */

@@ -22,7 +22,7 @@ sync_new(struct sync **out, const struct sync_options *options, struct moment m)
 	struct trees_options to = { .self = options->self, .engine = options->engine,
 		.walk = options->walk, .row = collect_row };
 	struct collect_options co = { .self = options->self, .engine = options->engine,
-		.period = options->collect_period };
+		.workers = options->workers, .period = options->collect_period };
 	struct repair_options ro = { .self = options->self, .engine = options->engine,
 		.period = options->repair_period };
 	struct sync *s = mem_zalloc(sizeof(*s));
@@ -152,6 +152,7 @@ sync_stored(struct sync *s, struct rows *rows, int rc, struct moment m, struct o
 		break;
 	case ROWS_AGREE:
 	case ROWS_FORGET:
+	case ROWS_SETTLED:
 	case ROWS_LEFT:
 	case ROWS_CLEAR:
 		collect_stored(s->collect, rows, rc, m, out);

@@ -85,6 +85,7 @@ job_of(enum rows_of of)
 	case ROWS_CLEAR:
 		return clear_row;
 	case ROWS_FENCE: /* has none */
+	case ROWS_SETTLED:
 	case ROWS_PULL:
 	case ROWS_HINT:
 	case ROWS_ARRIVED:
@@ -103,7 +104,10 @@ work_take(struct work *w, struct rows *rows, struct moment m, struct outbox *out
 	struct rd r = rd_from(buf_slice(rows->bytes));
 	int rc = 0;
 
-	if (rows->of == ROWS_FENCE)
+	/* The worker heard of the view before this came (host_publish). */
+	if (rows->of == ROWS_SETTLED && view_phase(w->view) != VIEW_SETTLED)
+		rc = DYN_EBUSY;
+	if (rows->of == ROWS_FENCE || rows->of == ROWS_SETTLED)
 		waiter.number = w->store.given + (w->store.open != NULL);
 	/* What is ours again must not go; left here it would have brought back what was
 	 * deleted, and forgotten, while it was others'. */

@@ -311,6 +311,35 @@ START_TEST(a_settled_ring_that_is_too_small_is_not_waited_for)
 }
 END_TEST
 
+/* Behind all that was taken before; and not while the worker goes by another table. */
+START_TEST(said_to_be_settled)
+{
+	struct view *v = view_ring(4, 3, 16), *moving = view_joins(view_ref(v), 'e');
+	struct script *s = script_new(&(struct script_options){ .self = 'a', .view = v });
+
+	script_peer_put(s, 'b', NULL, 0, view_key(v, "abc"), "b1 | b1=x", DYN_DURABLE_DISK);
+	buf_unref(token.bytes);
+	token = (struct rows){ .of = ROWS_SETTLED };
+	if (_i == 1) {
+		script_view(s, moving);
+		script_skip(s);
+	}
+	work_take(s->work, &token, s->m, &s->out);
+	script_effects(s);
+	if (_i == 1) {
+		EXPECT(s, "0 STORED EBUSY\n");
+	} else {
+		EXPECT(s, "");
+		script_turn(s);
+		EXPECT(s, "0 COMMIT 1 rows=1 disk\n");
+		script_commit(s, 0);
+		EXPECT(s, "0 STORED ok\n");
+	}
+	view_unref(moving);
+	script_free(s);
+}
+END_TEST
+
 /* What is left of a partition that others own goes; but not if it is ours again. */
 START_TEST(rows_that_others_own)
 {
@@ -404,6 +433,7 @@ suite(void)
 	tcase_add_test(c, a_fence_by_an_older_view_changes_nothing);
 	tcase_add_test(c, rows_are_merged_and_durable);
 	tcase_add_loop_test(c, rows_that_others_own, 0, 2);
+	tcase_add_loop_test(c, said_to_be_settled, 0, 2);
 	tcase_add_test(c, rows_that_are_not_stored);
 	tcase_add_test(c, a_stamp_too_far_ahead_does_not_hold_up_rows);
 	tcase_add_test(c, many_waiters_in_order);
