@@ -1,6 +1,7 @@
 /* The shared part of a node: log, published view, failure. */
 #include "host/host.h"
 
+#include "core/rows.h"
 #include "host/syncer.h"
 #include "host/worker.h"
 
@@ -94,6 +95,20 @@ host_fail(struct host *h, int code, const char *text)
 	if (h->syncer != NULL)
 		syncer_fail(h->syncer);
 	host_log(h, DYN_LOG_ERROR, "%s", text);
+}
+
+void
+host_outbox_fini(struct outbox *out)
+{
+	for (size_t i = 0; i < out->count; i++) {
+		struct effect *e = &out->list[i];
+
+		if (e->kind == FX_ROWS || e->kind == FX_STORED)
+			rows_free(e->what);
+		else if (e->kind == FX_FENCED)
+			view_unref(e->what);
+	}
+	outbox_fini(out);
 }
 
 void

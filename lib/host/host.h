@@ -70,6 +70,8 @@ struct view *host_view(struct host *);
 void host_publish(struct host *, struct view *);
 /* The node cannot go on: calls get this code, connections are closed. */
 void host_fail(struct host *, int code, const char *text);
+/* What letters that came after the last turn asked for is not done. */
+void host_outbox_fini(struct outbox *);
 void host_storage_error(struct host *, int code);
 
 #endif

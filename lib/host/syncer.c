@@ -101,7 +101,7 @@ syncer_free(struct syncer *s)
 	loop_fini(&s->loop);
 	links_fini(&s->links);
 	sync_free(s->sync);
-	outbox_fini(&s->out);
+	host_outbox_fini(&s->out);
 	view_unref(s->view);
 	view_unref(s->saving);
 	sem_destroy(&s->closed);

@@ -132,7 +132,7 @@ worker_free(struct worker *w)
 	loop_fini(&w->loop);
 	links_fini(&w->links);
 	work_free(w->work);
-	outbox_fini(&w->out);
+	host_outbox_fini(&w->out);
 	buf_unref(w->catching);
 	sem_destroy(&w->closed);
 	pthread_mutex_destroy(&w->lock);
