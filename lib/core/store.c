@@ -539,7 +539,9 @@ store_drop(struct store *s, struct place at, const struct digest *digest, uint64
 	buf_unref(none);
 	if (rc != 0)
 		return rc;
-	require(s, DYN_DURABLE_OS);
+	/* A loss of power must not bring it back: this node may have said meanwhile that
+	 * it keeps no hint, and what the hint holds may have been forgotten (collect.h). */
+	require(s, DYN_DURABLE_DISK);
 	if (s->standin_used) {
 		/* It may have held what the stand-in's actor did. */
 		s->standin.incarnation++;
