@@ -285,7 +285,8 @@ struct dyn_options {
 	/* Bytes of hints this node keeps for owners that are down.  From three
 	 * quarters of it on they are handed to the other owners of their keys
 	 * instead, and at it new ones are refused: writes then look for another
-	 * stand-in.  Larger lets more nodes be away for longer.
+	 * stand-in.  Where n is less than 3 none are handed over: that could leave
+	 * one copy.  Larger lets more nodes be away for longer.
 	 * Default 256 MiB. */
 	uint64_t hint_bytes_max;
 	/* Hints of an owner that has been away longer are handed to the other

@@ -288,21 +288,20 @@ set_targets(struct hint *h, struct flight *f, struct moment m)
 	struct group g[2];
 	unsigned groups = view_writers(h->view, f->partition, g);
 	bool present = rec != NULL && rec->state == RECORD_JOINED;
+	bool enough = true;
 
-	for (unsigned k = 0; k < groups && present; k++)
-		present = group_has(h->view, &g[k], owner);
-	f->spilled = present && should_spill(h, f->due, m);
+	for (unsigned k = 0; k < groups; k++) {
+		present = present && group_has(h->view, &g[k], owner);
+		enough = enough && g[k].count > 2;
+	}
+	/* A write of W = 2 must not come to depend on one disk. */
+	f->spilled = present && enough && should_spill(h, f->due, m);
 	if (present && !f->spilled) {
 		f->targets[f->targets_count++] = *owner;
 		return;
 	}
 	for (unsigned k = 0; k < groups; k++)
 		add_targets(h, f, &g[k], f->spilled ? owner : NULL);
-	/* The only owner there is: there is nowhere to spill to. */
-	if (f->spilled && f->targets_count == 0) {
-		f->spilled = false;
-		f->targets[f->targets_count++] = *owner;
-	}
 }
 
 static int

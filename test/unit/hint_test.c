@@ -454,6 +454,25 @@ START_TEST(too_old_or_too_many_go_to_the_others_and_leave_a_mark)
 }
 END_TEST
 
+/* With N = 2 the other owner would be the only one to have it. */
+START_TEST(never_to_one_other_alone)
+{
+	struct world w;
+
+	begin(&w);
+	view_unref(w.view);
+	w.view = view_ring(4, 2, 16);
+	start(&w);
+	keep(&w, 'b', view_key(w.view, "ab"), "a1 | a1=x");
+	pass(&w, 60001);
+	pass(&w, 0);
+	ack(&w, 'b', sent_to_all(&w, "b"), 0);
+	dropped(&w, 0);
+	ck_assert_uint_eq(figures(&w).dirty, 0);
+	end(&w);
+}
+END_TEST
+
 START_TEST(taken_in_and_answered_when_durable)
 {
 	const char *key, *other;
@@ -604,6 +623,7 @@ suite(void)
 	tcase_add_test(c, a_forgotten_owner_leaves_it_to_the_present_ones);
 	tcase_add_test(c, an_owner_itself_takes_it_in);
 	tcase_add_loop_test(c, too_old_or_too_many_go_to_the_others_and_leave_a_mark, 0, 2);
+	tcase_add_test(c, never_to_one_other_alone);
 	tcase_add_loop_test(c, taken_in_and_answered_when_durable, 0, 2);
 	tcase_add_loop_test(c, a_hint_by_an_older_table, 0, 2);
 	tcase_add_test(c, the_ledger_tells_and_is_heard);
