@@ -339,7 +339,7 @@ START_TEST(a_hint_goes_only_as_it_was_sent)
 	script_skip(s);
 	drop(s, 'c', "a1 b1 | a1=x b1=y");
 	script_turn(s);
-	EXPECT(s, "0 COMMIT 3 rows=1 os\n");
+	EXPECT(s, "0 COMMIT 3 rows=1 disk\n");
 	/* Gone for who asks, before it is gone from the disk. */
 	peer_get_hints(s, 3);
 	EXPECT(s, "0 REPLY GET_ACK 7 #3 ok incomplete none\n");
