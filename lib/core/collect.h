@@ -67,7 +67,7 @@
 #define COLLECT_WAIT (120 * NS_PER_S)    /* for a fence */
 #define COLLECT_WISHES 65536
 #define COLLECT_ROWS 16384               /* in one round */
-#define COLLECT_BYTES (200 << 10)        /* of rows of one partition, in one round; or one row */
+#define COLLECT_BYTES (200 << 10)        /* of rows of one partition, in one round, or one row */
 #define COLLECT_EXPIRY_MARGIN 120000     /* ms; owners' clocks may differ */
 
 /* There: the actor of this directory has forgotten something. */

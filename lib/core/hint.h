@@ -24,11 +24,11 @@
  * Limits never lose a write, for a hint may be the copy that made up the W of a
  * write.  When the bytes come near the limit, or the hints of an owner get older
  * than the age allowed, they are SPILLED: the targets then are the other owners
- * of the partition, if there are two at least.  When all of them have it, the hint goes, and (owner,
- * partition) is marked dirty, durably: the owner lacks something that the other
- * owners have.  The mark is handed on to the owner (BEHIND), which catches up
- * (core/repair.h).  At the limit itself new hints are refused, and the coordinator
- * finds another stand-in.
+ * of the partition, if there are two at least: else one disk would be all.  When all
+ * of them have it, the hint goes, and (owner, partition) is marked dirty, durably: the
+ * owner lacks something that the other owners have.  The mark is handed on to the
+ * owner (BEHIND), which catches up (core/repair.h).  At the limit itself new hints are
+ * refused, and the coordinator finds another stand-in.
  *
  * Who holds how much for whom travels with gossip (the ledger).  An owner that
  * is back and hears that somebody keeps hints for it asks for them (HINTS), so

@@ -15,7 +15,8 @@ enum { ACTORS = 200, CRASH_MS = 4000 };
 static struct outcome
 run(uint64_t seed, unsigned collect_ms)
 {
-	const struct swarm o = {.nodes = 5, .workers = 1, .copies = 3, .keys = 1, .sessions = 2, .r = 2, .w = 2,
+	const struct swarm o = {.nodes = 5, .workers = 1, .copies = 3,
+	    .keys = 1, .sessions = 2, .r = 2, .w = 2,
 	    .storm_ms = ACTORS * CRASH_MS, .op_gap_ms = 400, .crash_ms = CRASH_MS,
 	    .commit_us = 2000, .mailbox_us = 100, .hint_bytes = 1 << 20,
 	    .hint_age_ms = 86400000, .repair_ms = 5000, .walk_ms = 86400000,

@@ -19,7 +19,8 @@ main(int argc, char **argv)
 	unsigned puts[2] = { 0, 0 }, done[2] = { 0, 0 };
 
 	for (unsigned i = 1; i <= seeds; i++) {
-		const struct swarm o = { .nodes = 5, .workers = 1, .copies = 3, .keys = 8, .sessions = 4, .r = 2, .w = 2,
+		const struct swarm o = { .nodes = 5, .workers = 1, .copies = 3,
+			.keys = 8, .sessions = 4, .r = 2, .w = 2,
 			.storm_ms = 60000, .op_gap_ms = 100, .hang_ms = 1, .commit_us = 500,
 			.mailbox_us = 50, .hint_bytes = 1 << 20, .hint_age_ms = 86400000,
 			.repair_ms = 10000, .walk_ms = 86400000, .side = 3 };
