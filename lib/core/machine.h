@@ -43,7 +43,7 @@ enum effect_kind {
 	FX_CHANGED, /* rows were committed (what = struct changes *, core/rows.h) */
 	FX_LEDGER, /* who keeps how much for whom: ours, or (to) a member's */
 	FX_META,   /* save frame as the row `address` of DYN_SPACE_META; rc =
-	            * SAVED_FOR_REPAIR: and tell sync_saved */
+	            * SAVED_FOR_REPAIR: and tell sync_saved, also that it failed */
 	FX_HINTS_FULL, /* no room for hints (rc = 1), or again (0): work_hints_full */
 	FX_LIVENESS, /* what this node thinks of `to` now: rc = enum dyn_liveness */
 	FX_CATCHING, /* copies that may lack something: frame = a bit a partition, for

@@ -357,6 +357,31 @@ START_TEST(who_leaves_and_returns_is_not_marked)
 }
 END_TEST
 
+/* One was not heard: all states again, as they are. */
+START_TEST(told_again)
+{
+	struct one o;
+	struct dyn_id c = node_id('c');
+	size_t from, suspects = 0;
+
+	begin_one(&o, false);
+	detect_refused(o.d, &c, o.m, &o.out);
+	ck_assert_uint_eq(count(&o, FX_LIVENESS), 1);
+	from = o.out.count;
+	detect_tell(o.d, &o.out);
+	ck_assert_uint_eq(o.out.count - from, o.view->count - 1);
+	for (size_t i = from; i < o.out.count; i++) {
+		const struct effect *e = &o.out.list[i];
+
+		ck_assert_int_eq(e->kind, FX_LIVENESS);
+		ck_assert_int_eq(e->rc, id_equal(&e->to, &c) ? DYN_SUSPECT : DYN_LIVE);
+		suspects += e->rc == DYN_SUSPECT;
+	}
+	ck_assert_uint_eq(suspects, 1);
+	end_one(&o);
+}
+END_TEST
+
 START_TEST(client_asks_seldom)
 {
 	struct one o;
@@ -398,6 +423,7 @@ suite(void)
 	tcase_add_test(c, questions_are_answered_but_prove_nothing);
 	tcase_add_test(c, helper_says_yes_and_no);
 	tcase_add_test(c, who_leaves_and_returns_is_not_marked);
+	tcase_add_test(c, told_again);
 	tcase_add_test(c, client_asks_seldom);
 	return s;
 }
