@@ -792,7 +792,8 @@ struct dyn_row {
 };
 
 /* Called for each row of a scan; the slices die when it returns.
- * Non-zero ends the scan. */
+ * Non-zero ends the scan.  value.data == NULL: the row is there, but damaged
+ * (get says DYN_ECORRUPT); libdyn has the other owners fill it again. */
 typedef int dyn_engine_row(void *arg, struct dyn_slice id, struct dyn_slice value);
 
 struct dyn_engine_info {
@@ -802,7 +803,8 @@ struct dyn_engine_info {
 struct dyn_engine {
 	size_t size; /* sizeof(struct dyn_engine) */
 	void *self;  /* passed to all */
-	/* Append the row's value to out, or DYN_ENOTFOUND. */
+	/* Append the row's value to out, or DYN_ENOTFOUND; DYN_ECORRUPT: this row
+	 * is damaged. */
 	int (*get)(void *self, enum dyn_space, struct dyn_slice id, struct dyn_buffer *out);
 	/* Store all rows or, on failure, none; a later row of the same id wins.
 	 * With DYN_DURABLE_DISK all applied so far is on disk at return. */

@@ -735,6 +735,10 @@ worker_effect(struct ring *r, struct node *n, struct effect *e)
 	case FX_LOG:
 	case FX_DOUBT:
 		break;
+	case FX_DAMAGED:
+		if (n->sync != NULL)
+			sync_damaged(n->sync, (unsigned)e->rc);
+		break;
 	case FX_CHANGED:
 		if (n->sync != NULL) {
 			sync_changed(n->sync, e->what, r->m, &n->sync_out);

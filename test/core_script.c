@@ -550,6 +550,9 @@ say_effect(struct script *s, const struct effect *e)
 	case FX_STORED:
 		say(s, "STORED %s", rc_text(e->rc));
 		break;
+	case FX_DAMAGED:
+		say(s, "DAMAGED %d", e->rc);
+		break;
 	case FX_VIEW:
 	case FX_FAIL:
 	case FX_ROWS:

@@ -49,6 +49,7 @@ enum effect_kind {
 	FX_CATCHING, /* copies that may lack something: frame = a bit a partition, for
 	              * work_catching */
 	FX_LOST,   /* this node's copies may lack something: sync_lost_all, work_lost */
+	FX_DAMAGED, /* a row of partition rc is damaged: sync_damaged */
 	FX_RESET,  /* make the gossip connection to `to` anew */
 	FX_DOUBT   /* a request waits long for `to`: detect_doubt */
 };

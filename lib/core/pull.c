@@ -415,7 +415,7 @@ pull_fenced(struct pull *p, struct view *v)
 struct gather {
 	struct wr wr;
 	size_t bytes_max;
-	bool cut;
+	bool cut, damaged;
 };
 
 static int
@@ -423,6 +423,10 @@ gather_row(void *arg, struct dyn_slice id, struct dyn_slice value)
 {
 	struct gather *g = arg;
 
+	/* Who pulls must not take what is left for all there was. */
+	g->damaged = value.data == NULL;
+	if (g->damaged)
+		return 1;
 	if (wr_len(&g->wr) > 0 && wr_len(&g->wr) + id.len + value.len > g->bytes_max) {
 		g->cut = true;
 		return 1;
@@ -447,6 +451,8 @@ scan(struct pull *p, const struct msg_pull *pull, struct buf **rows, bool *done)
 	wr_init(&g.wr, 4096);
 	rc = p->o.engine->scan(p->o.engine->self, DYN_SPACE_DATA, after,
 	    slice(last, sizeof(last)), gather_row, &g);
+	if (rc == 0 && g.damaged)
+		rc = DYN_ECORRUPT;
 	if (rc != 0) {
 		wr_abort(&g.wr);
 		return rc;

@@ -87,6 +87,9 @@ void repair_lost(struct repair *, const struct dyn_id *, struct moment, struct o
 void repair_liveness(struct repair *, const struct dyn_id *, enum dyn_liveness, struct moment);
 /* This node has lost what it had (all of it, as far as it knows). */
 void repair_lost_all(struct repair *, struct moment, struct outbox *);
+/* The copy of this partition was found to lack something: is that on disk already?
+ * Else it is marked, by the next tick. */
+bool repair_damaged(struct repair *, unsigned partition);
 /* A bit for each partition: copies that may lack something (FX_CATCHING).  A new
  * buf, or NULL: none, or no memory. */
 struct buf *repair_catching(const struct repair *);

@@ -95,6 +95,23 @@ repair_look_at_marks(struct repair *r)
 			unmark(r, p, never);
 }
 
+/* (A mark that stands for another reason will do: it goes only when every other owner
+ * was asked since.) */
+bool
+repair_damaged(struct repair *r, unsigned p)
+{
+	if (p >= r->partitions || !view_owns(r->view, p, &r->o.self) || r->all)
+		return false;
+	if (is_marked(r, p))
+		return !r->marks_old && r->saves == 0;
+	repair_mark(r, p);
+	if (!has_caught_up(r, p))
+		return false;
+	/* There is no other copy: what was in those rows is lost. */
+	repair_look_at_marks(r);
+	return true;
+}
+
 void
 repair_equal(struct repair *r, unsigned p, const struct dyn_id *id, uint64_t began,
     struct moment m)

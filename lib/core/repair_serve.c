@@ -13,6 +13,8 @@ visit_row(void *arg, struct dyn_slice name, struct dyn_slice value)
 {
 	struct visitor *v = arg;
 
+	if (value.data == NULL)
+		return 0; /* damaged: as if it were not there */
 	v->ended = v->visit(v->arg, name, value) != 0;
 	return v->ended;
 }

@@ -28,6 +28,8 @@ enum rows_of {
 	ROWS_SETTLED, /* none: as FENCE, of each worker; the view here is a settled one */
 	ROWS_LEFT,    /* rows of a partition that this node does not own any more: (slice
 	               * name)* */
+	ROWS_DAMAGED, /* rows that cannot be read, to be removed if that is so: (slice
+	               * name)* */
 	ROWS_CLEAR,   /* rows of a copy that is out of date: (u8 space, slice id)* */
 	ROWS_FENCE    /* none: they come back when all is committed that was given
 	               * to storage before */

@@ -160,7 +160,20 @@ look(struct store *s, struct place at, struct entry **entry, struct dyn_slice *n
 		return 0;
 	if (rc == 0)
 		*now = slice(s->scratch.data, s->scratch.len);
+	if (rc == DYN_ECORRUPT && at.space == DYN_SPACE_DATA) {
+		s->damaged = true;
+		memcpy(s->damaged_hash, at.id.data, sizeof(s->damaged_hash));
+	}
 	return rc;
+}
+
+const unsigned char *
+store_damaged(struct store *s)
+{
+	bool damaged = s->damaged;
+
+	s->damaged = false;
+	return damaged ? s->damaged_hash : NULL;
 }
 
 int
@@ -585,8 +598,8 @@ store_forget(struct store *s, struct dyn_slice name, const struct digest *digest
 	return 0;
 }
 
-int
-store_remove(struct store *s, struct dyn_slice name, uint64_t *number)
+static int
+remove_row(struct store *s, struct dyn_slice name, bool damaged_only, uint64_t *number)
 {
 	struct place at = place_of_copy(name);
 	struct buf *none;
@@ -596,8 +609,14 @@ store_remove(struct store *s, struct dyn_slice name, uint64_t *number)
 
 	*number = 0;
 	rc = look(s, at, &e, &now);
-	if (rc != 0 || now.len == 0)
+	if (rc == DYN_ECORRUPT) {
+		/* It may have held events of ours: none of their numbers is to be used
+		 * again, and there is no telling which those were. */
+		s->damaged = false;
+		store_renew(s);
+	} else if (rc != 0 || now.len == 0 || damaged_only) {
 		return rc;
+	}
 	none = buf_new(0);
 	if (none == NULL)
 		return DYN_ENOMEM;
@@ -606,6 +625,18 @@ store_remove(struct store *s, struct dyn_slice name, uint64_t *number)
 	if (rc == 0)
 		require(s, DYN_DURABLE_DISK);
 	return rc;
+}
+
+int
+store_remove(struct store *s, struct dyn_slice name, uint64_t *number)
+{
+	return remove_row(s, name, false, number);
+}
+
+int
+store_remove_damaged(struct store *s, struct dyn_slice name, uint64_t *number)
+{
+	return remove_row(s, name, true, number);
 }
 
 int
@@ -618,6 +649,8 @@ store_clear(struct store *s, struct place at, uint64_t *number)
 
 	*number = 0;
 	rc = look(s, at, &e, &now);
+	if (rc == DYN_ECORRUPT && at.space == DYN_SPACE_DATA)
+		return store_remove(s, at.id, number);
 	if (rc != 0 || now.len == 0)
 		return rc;
 	rc = object_only(now, s->mine, s->mine_count, &left);

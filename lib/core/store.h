@@ -101,6 +101,8 @@ struct store {
 	struct dyn_buffer scratch;
 	uint64_t skewed;    /* equal dots with unequal bytes: an alarm */
 	uint64_t floor;     /* largest counter of the actor that was forgotten */
+	bool damaged;       /* a row of the copies was found to be: store_damaged */
+	unsigned char damaged_hash[16];
 };
 
 /* kept: the actor is one of an earlier process. */
@@ -138,8 +140,13 @@ int store_drop(struct store *, struct place, const struct digest *, uint64_t *nu
  * still has this digest; number 0: it has not, and stays. */
 int store_forget(struct store *, struct dyn_slice name, const struct digest *, uint64_t wall_ms,
     uint64_t *number) DYN_CHECK;
-/* Remove a row, whatever it is by now. */
+/* Remove a row, whatever it is by now, and also if it is damaged. */
 int store_remove(struct store *, struct dyn_slice name, uint64_t *number) DYN_CHECK;
+/* Remove a row if it is damaged; number 0: it is not. */
+int store_remove_damaged(struct store *, struct dyn_slice name, uint64_t *number) DYN_CHECK;
+/* Has a row of the copies been found damaged since this was asked last?  Its hash, of
+ * 16 bytes, or NULL. */
+const unsigned char *store_damaged(struct store *);
 /* Of a row drop the versions that this process has not minted (object_only; of late:
  * STORE_ACTORS). */
 int store_clear(struct store *, struct place, uint64_t *number) DYN_CHECK;

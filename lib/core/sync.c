@@ -12,6 +12,14 @@ struct sync {
 	struct admit admit;
 };
 
+static bool
+rows_damaged(void *arg, unsigned partition)
+{
+	struct sync *s = arg;
+
+	return repair_damaged(s->repair, partition);
+}
+
 int
 sync_new(struct sync **out, const struct sync_options *options, struct moment m)
 {
@@ -42,6 +50,8 @@ sync_new(struct sync **out, const struct sync_options *options, struct moment m)
 	if (rc == 0)
 		rc = collect_new(&s->collect, &co, m);
 	to.row_arg = s->collect;
+	to.damaged = rows_damaged;
+	to.damaged_arg = s;
 	if (rc == 0)
 		rc = trees_new(&s->trees, &to);
 	ro.trees = s->trees;
@@ -157,6 +167,9 @@ sync_stored(struct sync *s, struct rows *rows, int rc, struct moment m, struct o
 	case ROWS_CLEAR:
 		collect_stored(s->collect, rows, rc, m, out);
 		break;
+	case ROWS_DAMAGED: /* trees.c looks whether they are gone */
+		rows_free(rows);
+		break;
 	case ROWS_FENCE:
 		trees_stored(s->trees, rows, rc, m, out);
 		break;
@@ -212,6 +225,13 @@ void
 sync_lost_all(struct sync *s, struct moment m, struct outbox *out)
 {
 	repair_lost_all(s->repair, m, out);
+}
+
+void
+sync_damaged(struct sync *s, unsigned partition)
+{
+	(void)repair_damaged(s->repair, partition);
+	trees_look_again(s->trees, partition);
 }
 
 void

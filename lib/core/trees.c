@@ -18,6 +18,7 @@ struct build {
 	bool again;             /* it has a tree: is it right? */
 	bool due;               /* and it was due when this began */
 	bool last;              /* the piece reaches the end of the partition */
+	bool damaged;           /* rows of it are */
 	struct merkle *tree;    /* of the pieces that are done */
 	struct buf *from, *to;  /* the piece: from < name <= to; NULL = the bounds */
 	struct map piece;       /* struct seen */
@@ -32,6 +33,7 @@ struct trees {
 	uint8_t *first;       /* this node is their first owner */
 	uint8_t *due;         /* to be looked at again soon */
 	unsigned partitions, mine, wanted, dues;
+	uint64_t due_at;      /* not before that */
 	struct build b;
 	unsigned cursor, walk_cursor;
 	uint64_t walk_at;     /* the next partition to look at again */
@@ -143,6 +145,7 @@ struct piece {
 	size_t bytes;
 	bool cut, failed;
 	struct buf *to;
+	struct wr damaged; /* names */
 };
 
 static int
@@ -163,12 +166,38 @@ piece_row(void *arg, struct dyn_slice name, struct dyn_slice value)
 		p->failed = true;
 		return 1;
 	}
-	if (p->t->o.row != NULL)
+	if (value.data == NULL)
+		wr_slice(&p->damaged, name);
+	else if (p->t->o.row != NULL)
 		p->t->o.row(p->t->o.row_arg, name, value);
 	buf_unref(p->to);
 	p->to = to;
 	p->bytes += name.len + value.len;
 	return 0;
+}
+
+/* Rows that cannot be read count as missing.  Who compares has to know that the copy
+ * lacks something before they go; until then the partition is looked at again. */
+static void
+damaged_rows(struct trees *t, struct wr *names, struct outbox *out)
+{
+	struct build *b = &t->b;
+	struct rows *rows = NULL;
+	struct buf *bytes = NULL;
+
+	if (wr_len(names) > 0) {
+		b->damaged = true;
+		if (wr_finish(names, &bytes) == 0 && t->o.damaged != NULL &&
+		    t->o.damaged(t->o.damaged_arg, b->partition))
+			rows = rows_new(ROWS_DAMAGED, b->partition, 0, buf_slice(bytes));
+		outbox_log(out, DYN_LOG_ERROR, "partition %u has damaged rows; %s", b->partition,
+		    rows != NULL ? "they are removed, and filled again by the other owners" :
+		    "its copy is marked");
+	}
+	wr_abort(names);
+	buf_unref(bytes);
+	if (rows != NULL)
+		outbox_add(out, FX_ROWS)->what = rows;
 }
 
 static void
@@ -184,9 +213,11 @@ scan_piece(struct trees *t, struct admit *a, struct moment m, struct outbox *out
 	partition_bounds(b->partition, t->partitions, first, last);
 	if (b->from == NULL)
 		from = slice(first, sizeof(first));
+	wr_init(&p.damaged, 64);
 	rc = t->o.engine->scan(t->o.engine->self, DYN_SPACE_DATA, from, slice(last, sizeof(last)),
 	    piece_row, &p);
 	admit_pay(a, p.bytes + 4096, m.now);
+	damaged_rows(t, &p.damaged, out);
 	b->to = p.to;
 	b->last = !p.cut;
 	fence = rows_new(ROWS_FENCE, b->partition, t->next_number, slice(NULL, 0));
@@ -211,22 +242,40 @@ build_begin(struct trees *t, unsigned partition, bool again)
 
 	b->partition = partition;
 	b->again = again;
+	b->damaged = false;
 	b->due = t->due[partition] != 0;
 	b->tree = mem_zalloc(sizeof(*b->tree));
 	b->state = b->tree != NULL ? READY : IDLE;
 }
 
+static void
+set_due(struct trees *t, unsigned p, bool due)
+{
+	t->dues += due;
+	t->dues -= t->due[p];
+	t->due[p] = due;
+}
+
+void
+trees_look_again(struct trees *t, unsigned partition)
+{
+	if (t->state != NULL && partition < t->partitions && t->state[partition] != NOT_MINE)
+		set_due(t, partition, true);
+}
+
 /* All pieces are done. */
 static void
-build_ends_well(struct trees *t, struct outbox *out)
+build_ends_well(struct trees *t, struct moment m, struct outbox *out)
 {
 	struct build *b = &t->b;
 	unsigned p = b->partition;
 	const struct merkle *old = t->tree[p] != NULL ? t->tree[p] : &empty;
 
-	if (b->due) {
-		t->due[p] = 0;
-		t->dues--;
+	if (b->due)
+		set_due(t, p, false);
+	if (b->damaged) {
+		set_due(t, p, true);
+		t->due_at = m.now + TREES_REST;
 	}
 	if (!b->again) {
 		t->state[p] = BUILT;
@@ -282,7 +331,7 @@ trees_stored(struct trees *t, struct rows *fence, int rc, struct moment m, struc
 	drop_piece(b);
 	b->state = READY;
 	if (b->last)
-		build_ends_well(t, out);
+		build_ends_well(t, m, out);
 }
 
 /* ----------------------------------------------------------------- changes */
@@ -370,8 +419,7 @@ give_up(struct trees *t, unsigned p)
 	if (t->b.tree != NULL && t->b.partition == p)
 		build_end(&t->b);
 	t->wanted -= t->state[p] == WANTED;
-	t->dues -= t->due[p];
-	t->due[p] = 0;
+	set_due(t, p, false);
 	mem_free(t->tree[p]);
 	t->tree[p] = NULL;
 	t->state[p] = NOT_MINE;
@@ -406,10 +454,8 @@ trees_view(struct trees *t, struct view *v, struct moment m)
 		bool first = mine && table_rank(v->current, p, &t->o.self) == 0;
 
 		/* To forget is its task now, of what others may have noted (collect.h). */
-		if (first && !t->first[p] && t->state[p] != NOT_MINE && !t->due[p]) {
-			t->due[p] = 1;
-			t->dues++;
-		}
+		if (first && !t->first[p])
+			trees_look_again(t, p);
 		t->first[p] = first;
 		t->mine += mine;
 		if (!mine && t->state[p] != NOT_MINE) {
@@ -475,7 +521,7 @@ choose(struct trees *t, struct moment m)
 		build_begin(t, t->cursor, false);
 		return;
 	}
-	if (t->dues > 0 && next_due(t, &t->cursor)) {
+	if (t->dues > 0 && t->due_at <= m.now && next_due(t, &t->cursor)) {
 		build_begin(t, t->cursor, true);
 		return;
 	}
@@ -498,7 +544,9 @@ trees_wake(const struct trees *t, const struct admit *a)
 	case READY:
 		return admit_at(a);
 	default:
-		return t->wanted + t->dues > 0 ? admit_at(a) : t->walk_at;
+		if (t->wanted > 0)
+			return admit_at(a);
+		return t->dues > 0 ? MAX(t->due_at, admit_at(a)) : t->walk_at;
 	}
 }
 

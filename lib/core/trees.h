@@ -17,6 +17,11 @@
  * Who becomes the first owner of a partition looks at its rows once more: what there is
  * to forget of them (core/collect.h) was the task of another until then.
  *
+ * A row that is damaged is one that this copy has lost.  A scan finds it, at the latest
+ * in a day, or trees_look_again does because a request met it; then it is marked that
+ * the copy lacks something (core/repair.h), and once that is on disk the row goes and
+ * the other owners fill it again.
+ *
  * A tree starts anew when the node starts: nothing of it is on disk, so nothing of
  * it can be wrong after a crash.
  */
@@ -39,6 +44,10 @@ struct trees_options {
 	struct dyn_id self;
 	struct dyn_engine *engine; /* borrowed: scanned only */
 	uint64_t walk;             /* ns for a walk over all; 0 = TREES_WALK */
+	/* Rows of it are damaged: may they be removed, that is, is it on disk that this
+	 * copy lacks something?  Or NULL. */
+	bool (*damaged)(void *arg, unsigned partition);
+	void *damaged_arg;
 	/* Called with each row that is scanned; or NULL. */
 	void (*row)(void *arg, struct dyn_slice name, struct dyn_slice value);
 	void *row_arg;
@@ -54,6 +63,8 @@ int trees_new(struct trees **out, const struct trees_options *) DYN_CHECK;
 void trees_free(struct trees *);
 /* Which partitions are this node's. */
 void trees_view(struct trees *, struct view *, struct moment);
+/* Look at the rows of this partition again, soon: some may be damaged. */
+void trees_look_again(struct trees *, unsigned partition);
 void trees_changed(struct trees *, const struct changes *);
 /* A fence came back.  Takes it over. */
 void trees_stored(struct trees *, struct rows *, int rc, struct moment, struct outbox *);

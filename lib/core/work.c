@@ -579,9 +579,13 @@ void
 work_turn(struct work *w, struct outbox *out)
 {
 	struct batch *b = w->stores ? store_take(&w->store) : NULL;
+	const unsigned char *damaged = w->stores ? store_damaged(&w->store) : NULL;
 
 	if (b != NULL)
 		outbox_add(out, FX_COMMIT)->what = b;
+	if (damaged != NULL && w->view != NULL)
+		outbox_add(out, FX_DAMAGED)->rc =
+		    (int)name_partition(slice(damaged, 16), w->view->settings.partitions);
 }
 
 void

@@ -118,7 +118,8 @@ void work_committed(struct work *, struct batch *, int rc, struct moment, struct
 void work_view(struct work *, struct view *, struct moment, struct outbox *);
 uint64_t work_wake(const struct work *);
 void work_tick(struct work *, struct moment, struct outbox *);
-/* End of a turn: hands out the open batch (FX_COMMIT). */
+/* End of a turn: hands out the open batch (FX_COMMIT), and says that a row was found
+ * damaged (FX_DAMAGED). */
 void work_turn(struct work *, struct outbox *);
 
 /* From now on requests of tables older than the view's current are refused
@@ -133,6 +134,8 @@ void work_fence(struct work *, struct view *, void *token, struct moment, struct
  *	         as they were (object_forget)
  *	LEFT     (slice name)*: remove; DYN_EMOVED, and nothing, if this node owns
  *	         the partition again
+ *	DAMAGED  (slice name)*: remove those that are damaged; what we minted before is
+ *	         not counted on from
  *	CLEAR    (u8 space, slice id)*: keep what was minted here since the start
  *	FENCE    nothing; all that was accepted before is committed then
  *	others   rows as in PULL_ACK, to be merged into the copies */

@@ -62,6 +62,16 @@ leave_row(struct work *w, struct rd *r, struct moment m, uint64_t *number)
 }
 
 static int
+damaged_row(struct work *w, struct rd *r, struct moment m, uint64_t *number)
+{
+	struct dyn_slice name = rd_slice(r, KEY_NAME_MAX);
+
+	(void)m;
+	DYN_ASSERT(!r->bad);
+	return store_remove_damaged(&w->store, name, number);
+}
+
+static int
 clear_row(struct work *w, struct rd *r, struct moment m, uint64_t *number)
 {
 	struct place at = { .space = (enum dyn_space)rd_u8(r) };
@@ -82,6 +92,8 @@ job_of(enum rows_of of)
 		return forget_row;
 	case ROWS_LEFT:
 		return leave_row;
+	case ROWS_DAMAGED:
+		return damaged_row;
 	case ROWS_CLEAR:
 		return clear_row;
 	case ROWS_FENCE: /* has none */

@@ -220,8 +220,8 @@ struct merge {
 	struct snapshot snapshot;
 	struct mem_iter active, frozen;
 	struct walk walk;
-	struct dyn_slice id, value; /* value.data NULL: removed */
-	bool end;
+	struct dyn_slice id, value; /* value.data NULL: removed, or damaged */
+	bool damaged, end;
 };
 
 static int
@@ -261,19 +261,23 @@ pick(struct merge *m)
 {
 	bool any = false;
 
+	m->damaged = false;
 	if (!m->walk.end) {
 		m->id = m->walk.id;
 		m->value = m->walk.value;
+		m->damaged = m->walk.damaged;
 		any = true;
 	}
 	if (m->frozen.node != NULL && (!any || slice_compare(m->frozen.id, m->id) <= 0)) {
 		m->id = m->frozen.id;
 		m->value = m->frozen.value;
+		m->damaged = false;
 		any = true;
 	}
 	if (m->active.node != NULL && (!any || slice_compare(m->active.id, m->id) <= 0)) {
 		m->id = m->active.id;
 		m->value = m->active.value;
+		m->damaged = false;
 		any = true;
 	}
 	m->end = !any;
@@ -302,7 +306,7 @@ visit_all(struct merge *m, struct dyn_slice last, dyn_engine_row *visit, void *a
 		pick(m);
 		if (m->end || (last.data != NULL && slice_compare(m->id, last) > 0))
 			return 0;
-		if (m->value.data != NULL && visit(arg, m->id, m->value) != 0)
+		if ((m->value.data != NULL || m->damaged) && visit(arg, m->id, m->value) != 0)
 			return 0;
 		rc = leave(m);
 		if (rc != 0)

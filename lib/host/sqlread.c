@@ -107,11 +107,17 @@ int
 walk_step(struct walk *w)
 {
 	sqlite3 *db = sqlite3_db_handle(w->statement);
-	int rc = sqlite3_step(w->statement);
+	int rc = sqlite3_step(w->statement), code;
 
+	w->damaged = false;
 	if (rc == SQLITE_ROW) {
 		w->id = sql_column(w->statement, 0);
-		return unseal(w->statement, 1, w->id, &w->value);
+		code = unseal(w->statement, 1, w->id, &w->value);
+		if (code != DYN_ECORRUPT)
+			return code;
+		w->damaged = true;
+		w->value = slice(NULL, 0);
+		return 0;
 	}
 	w->end = true;
 	return rc == SQLITE_DONE ? 0 : sql_code(rc, sqlite3_system_errno(db));

@@ -344,7 +344,7 @@ struct sync_letter {
 	struct rows *rows;
 	struct dyn_id from;
 	struct buf *ledger;
-	unsigned worker;
+	unsigned worker, partition;
 	int rc;
 	enum dyn_liveness liveness;
 };
@@ -532,6 +532,27 @@ syncer_liveness(struct syncer *s, const struct dyn_id *id, enum dyn_liveness sta
 		return; /* what it does then waits for its own patience */
 	l->from = *id;
 	l->liveness = state;
+	loop_post(&s->loop, &l->letter);
+}
+
+static void
+damaged_came(struct letter *l)
+{
+	struct sync_letter *d = CONTAINER_OF(l, struct sync_letter, letter);
+
+	if (!d->syncer->closing)
+		sync_damaged(d->syncer->sync, d->partition);
+	mem_free(d);
+}
+
+void
+syncer_damaged(struct syncer *s, unsigned partition)
+{
+	struct sync_letter *l = sync_letter(s, damaged_came);
+
+	if (l == NULL)
+		return; /* the next request for the row tells */
+	l->partition = partition;
 	loop_post(&s->loop, &l->letter);
 }
 

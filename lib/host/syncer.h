@@ -26,6 +26,8 @@ void syncer_stored(struct syncer *, struct rows *, int rc);
 void syncer_saved(struct syncer *, enum saved_for, int rc, struct letter *);
 void syncer_changed(struct syncer *, struct changes *);
 void syncer_liveness(struct syncer *, const struct dyn_id *, enum dyn_liveness);
+/* A row of this partition is damaged. */
+void syncer_damaged(struct syncer *, unsigned partition);
 void syncer_lost_all(struct syncer *);
 /* The copies are out of date: gossip_cleared when they are empty. */
 void syncer_clear(struct syncer *);

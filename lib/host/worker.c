@@ -365,6 +365,10 @@ carry_out(struct worker *w, struct effect *e)
 			e->what = NULL;
 		}
 		break;
+	case FX_DAMAGED:
+		if (w->host->syncer != NULL)
+			syncer_damaged(w->host->syncer, (unsigned)e->rc);
+		break;
 	case FX_VIEW:
 	case FX_FAIL:
 	case FX_ROWS:

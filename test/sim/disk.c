@@ -12,6 +12,7 @@
 struct item {
 	enum dyn_space space;
 	struct buf *id, *value;
+	bool damaged; /* what was written is there, and cannot be read */
 };
 
 struct undo {
@@ -83,6 +84,7 @@ set(struct disk *d, enum dyn_space space, struct dyn_slice id, struct buf *value
 	if (there && value != NULL) {
 		buf_unref(d->items[i].value);
 		d->items[i].value = value;
+		d->items[i].damaged = false;
 	} else if (there) {
 		buf_unref(d->items[i].id);
 		buf_unref(d->items[i].value);
@@ -90,7 +92,8 @@ set(struct disk *d, enum dyn_space space, struct dyn_slice id, struct buf *value
 	} else if (value != NULL) {
 		d->items = grow(d->items, d->count, &d->cap, sizeof(*d->items));
 		memmove(d->items + i + 1, d->items + i, (d->count++ - i) * sizeof(*d->items));
-		d->items[i] = (struct item){ space, buf_copy(id.data, id.len), value };
+		d->items[i] = (struct item){ .space = space, .id = buf_copy(id.data, id.len),
+			.value = value };
 		DEMAND(d->items[i].id != NULL);
 	}
 }
@@ -103,10 +106,12 @@ log_before(struct disk *d, enum dyn_space space, struct dyn_slice id, bool begin
 
 	d->log = grow(d->log, d->log_count, &d->log_cap, sizeof(*d->log));
 	u = &d->log[d->log_count++];
-	*u = (struct undo){ begins, { space, buf_copy(id.data, id.len), NULL } };
+	*u = (struct undo){ begins, { .space = space, .id = buf_copy(id.data, id.len) } };
 	DEMAND(u->before.id != NULL);
-	if (now != NULL)
+	if (now != NULL) {
 		u->before.value = buf_ref(now->value);
+		u->before.damaged = now->damaged;
+	}
 }
 
 static int
@@ -136,7 +141,8 @@ disk_get(void *self, enum dyn_space space, struct dyn_slice id, struct dyn_buffe
 
 	if (read_fails(self))
 		return DYN_EIO;
-
+	if (i != NULL && i->damaged)
+		return DYN_ECORRUPT;
 	return i == NULL ? DYN_ENOTFOUND : dyn_buffer_append(out, i->value->data, i->value->len);
 }
 
@@ -174,7 +180,8 @@ disk_scan(void *self, enum dyn_space space, struct dyn_slice after, struct dyn_s
 			break;
 		if (fails-- == 0)
 			return DYN_EIO;
-		if (visit(arg, id, buf_slice(d->items[i].value)) != 0)
+		if (visit(arg, id, d->items[i].damaged ? slice(NULL, 0) :
+		    buf_slice(d->items[i].value)) != 0)
 			break; /* which is no error */
 	}
 	return 0;
@@ -247,6 +254,9 @@ disk_copy(const struct disk *d)
 	for (size_t i = 0; i < d->count; i++)
 		set(copy, d->items[i].space, buf_slice(d->items[i].id),
 		    buf_ref(d->items[i].value));
+	DEMAND(copy->count == d->count);
+	for (size_t i = 0; i < d->count; i++)
+		copy->items[i].damaged = d->items[i].damaged;
 	return copy;
 }
 
@@ -275,9 +285,24 @@ disk_crash(struct disk *d, struct rng *rng)
 
 		lost -= u->begins;
 		set(d, u->before.space, buf_slice(u->before.id), u->before.value);
+		if (u->before.damaged)
+			find(d, u->before.space, buf_slice(u->before.id))->damaged = true;
 		buf_unref(u->before.id);
 	}
 	disk_sync(d);
+}
+
+unsigned
+disk_damage(struct disk *d, struct rng *rng)
+{
+	unsigned rows = 0;
+
+	for (size_t i = 0; i < d->count; i++)
+		if (d->items[i].space == DYN_SPACE_DATA && rng_below(rng, 2) == 0) {
+			d->items[i].damaged = true;
+			rows++;
+		}
+	return rows;
 }
 
 struct dyn_slice
@@ -285,5 +310,5 @@ disk_find(struct disk *d, enum dyn_space space, struct dyn_slice id)
 {
 	const struct item *i = find(d, space, id);
 
-	return i != NULL ? buf_slice(i->value) : slice(NULL, 0);
+	return i != NULL && !i->damaged ? buf_slice(i->value) : slice(NULL, 0);
 }

@@ -30,6 +30,8 @@ struct disk *disk_copy(const struct disk *);
 struct dyn_engine *disk_engine(struct disk *);
 /* From now on so many reads in 1,000 fail (DYN_EIO). */
 void disk_fail_reads(struct disk *, struct rng *, unsigned in_thousand);
+/* About half of the rows of DYN_SPACE_DATA cannot be read any more; how many. */
+unsigned disk_damage(struct disk *, struct rng *);
 /* The machine stops: what was not on disk is lost, but for a random prefix. */
 void disk_crash(struct disk *, struct rng *);
 /* What a row holds now; an empty slice if it is not there. */

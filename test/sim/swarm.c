@@ -64,7 +64,7 @@ swarm_draw(struct swarm *o, uint64_t seed)
 	o->reads_repair = rng_below(&r, 3) == 0;
 	/* Only what is on two disks survives the loss of one. */
 	if (o->w >= 2 && rng_below(&r, 3) == 0) {
-		o->lose = 1 + (unsigned)rng_below(&r, 2);
+		o->lose = 1 + (unsigned)rng_below(&r, 3);
 		o->weak = 0;
 	}
 	o->collect_ms = rng_below(&r, 3) == 0 ? 3600000 : 500 + (unsigned)rng_below(&r, 5000);

@@ -423,6 +423,9 @@ effect(struct world *w, struct node *n, unsigned t, struct effect *e)
 		to_workers(w, n, L_LIVENESS, e->rc, &e->to);
 		world_post(w, n, SYNC, L_LIVENESS, NULL, e->rc, &e->to);
 		break;
+	case FX_DAMAGED:
+		world_post(w, n, SYNC, L_DAMAGED, NULL, e->rc, NULL);
+		break;
 	case FX_LOST:
 	case FX_COLLECT:
 	case FX_STALE:
@@ -477,7 +480,8 @@ world_carry_out(struct world *w, struct node *n)
 		}
 	}
 	for (unsigned k = 0; k < w->o.workers; k++) {
-		if ((n->turning >> k & 1) == 0 && n->work[k]->store.open != NULL) {
+		if ((n->turning >> k & 1) == 0 && 
+		    (n->work[k]->store.open != NULL || n->work[k]->store.damaged)) {
 			n->turning |= 1U << k;
 			world_add_event(w, EV_TURN, world_index_of(w, n), w->now + 1 + world_below(w, 200) * NS_PER_US)
 			    ->lane = k;
@@ -594,14 +598,14 @@ free_machines(struct node *n)
 		outbox_fini(&n->out[t]);
 }
 
-/* No disk here damages a row, so a tree that was found to be wrong was kept wrongly. */
+/* Where no disk damages a row, a tree that was found to be wrong was kept wrongly. */
 static void
 judge_trees(struct world *w, struct node *n)
 {
 	struct copies_figures f;
 
 	sync_copies(n->sync, world_moment_of(w, n), &f);
-	if (f.trees.wrong == 0)
+	if (f.trees.wrong == 0 || (w->o.lose == 3 && n == &w->nodes[w->loser]))
 		return;
 	fprintf(stderr, "trees: %c kept %u wrongly\n", node_letter(&n->id), (unsigned)f.trees.wrong);
 	w->out.broken++;
@@ -772,6 +776,9 @@ letter(struct world *w, struct event *e)
 	case L_LOST:
 		forgetting_letter(n, e, what, m);
 		break;
+	case L_DAMAGED:
+		sync_damaged(n->sync, (unsigned)e->rc);
+		break;
 	case L_POKE:
 		member_poke(n->member, &e->id, m, &n->out[GOSSIP]);
 		break;
@@ -812,6 +819,11 @@ lose_directory(struct world *w, struct node *n)
 		dyn_str(CATCHING_ALL) };
 	struct dyn_engine *e;
 
+	if (w->o.lose == 3) {
+		world_tell(w, "%c has %u rows damaged", node_letter(&n->id),
+		    disk_damage(n->disk, &w->rng));
+		return;
+	}
 	crash(w, n);
 	world_tell(w, "%c has lost its directory", node_letter(&n->id));
 	disk_free(n->disk);

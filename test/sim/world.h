@@ -42,7 +42,8 @@ struct swarm {
 	bool reads_repair;      /* in the end reads repair; else exchanges alone */
 	unsigned keep_context;  /* contexts older than the last get, in 1,000 */
 	unsigned side;          /* members (a bit each) cut off from the rest all the time */
-	unsigned lose;          /* once, a directory is: 1 gone, 2 put back as it was */
+	unsigned lose;          /* once, a directory is: 1 gone, 2 put back as it was,
+	                         * 3 damaged in about half of its rows */
 	bool lww, deletes, power; /* power: a crash is of the machine, not of the process */
 };
 
