@@ -53,6 +53,8 @@ fake_get(void *self, enum dyn_space space, struct dyn_slice id, struct dyn_buffe
 		return f->get_rc;
 	if (value.data == NULL)
 		return DYN_ENOTFOUND;
+	if (f->rows[place_of(f, space, id)].damaged)
+		return DYN_ECORRUPT;
 	return dyn_buffer_append(out, value.data, value.len);
 }
 
@@ -91,6 +93,7 @@ put_row(struct fake *f, const struct dyn_row *row)
 		r = &f->rows[i];
 		free(r->value);
 	}
+	r->damaged = false;
 	r->len = row->value.len;
 	r->value = malloc(r->len + 1);
 	MUST(r->value != NULL);
@@ -125,7 +128,8 @@ fake_scan(void *self, enum dyn_space space, struct dyn_slice after, struct dyn_s
 		    (after.data != NULL && slice_compare(id, after) <= 0) ||
 		    (last.data != NULL && slice_compare(id, last) > 0))
 			continue;
-		if (visit(arg, id, slice(f->rows[i].value, f->rows[i].len)) != 0)
+		if (visit(arg, id, f->rows[i].damaged ? slice(NULL, 0) :
+		    slice(f->rows[i].value, f->rows[i].len)) != 0)
 			break;
 	}
 	return f->scan_rc;
@@ -149,6 +153,15 @@ fake_free(struct fake *f)
 		free(f->rows[i].value);
 	free(f->rows);
 	free(f);
+}
+
+void
+fake_damage(struct fake *f, struct dyn_slice id)
+{
+	size_t i = place_of(f, DYN_SPACE_DATA, id);
+
+	MUST(i < f->count && row_compare(&f->rows[i], DYN_SPACE_DATA, id) == 0);
+	f->rows[i].damaged = true;
 }
 
 /* ------------------------------------------------------------------ views */

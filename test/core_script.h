@@ -38,6 +38,7 @@ struct fake_row {
 	unsigned char id[HINT_ID_MAX];
 	size_t id_len, len;
 	unsigned char *value;
+	bool damaged;
 };
 
 struct fake {
@@ -50,6 +51,8 @@ struct fake {
 
 struct fake *fake_new(void);
 void fake_free(struct fake *);
+/* The row is there and cannot be read, until it is written. */
+void fake_damage(struct fake *, struct dyn_slice id);
 /* The bytes of a row; an empty slice if there is none.  find: of a copy. */
 struct dyn_slice fake_find(const struct fake *, struct dyn_slice id);
 struct dyn_slice fake_find_in(const struct fake *, enum dyn_space, struct dyn_slice id);

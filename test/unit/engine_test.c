@@ -11,6 +11,7 @@
 #include "host/engine.h"
 
 #include <pthread.h>
+#include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -641,6 +642,58 @@ START_TEST(readers_and_writer)
 }
 END_TEST
 
+/* One bit of a value in the file. */
+static void
+flip(const char *path, const char *id)
+{
+	char sql[256];
+	sqlite3 *db;
+
+	snprintf(sql, sizeof(sql),
+	    "UPDATE rows_0 SET value = CAST(substr(value, 1, length(value) - 1) || '~' AS BLOB) "
+	    "WHERE id = CAST('%s' AS BLOB)", id);
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_changes(db), 1);
+	sqlite3_close(db);
+}
+
+/* A row that is not what was written is told by itself: all others can be read, and it
+ * can be written, or removed, like any other. */
+START_TEST(a_damaged_row_by_itself)
+{
+	const char *path = test_path(test_dir(), "data.db");
+	struct dyn_engine *e = open_engine(SQLITE, path);
+	struct dyn_error error;
+	char damaged[32];
+
+	put(e, "a", "1234");
+	put(e, "b", "5678");
+	put(e, "c", "9999");
+	while (e->idle(e->self) == 1)
+		continue;
+	ck_assert_int_eq(e->close(e->self), 0);
+	/* With nothing left to fold, the file has them. */
+	ck_assert_int_eq(engine_sqlite_open(&e, path, &tiny, &error), 0);
+	for (unsigned i = 0; i < 20; i++)
+		put(e, "z", "much, so that the rest is folded; much, so that the rest is folded");
+	while (e->idle(e->self) == 1)
+		continue;
+	ck_assert_int_eq(e->close(e->self), 0);
+	flip(path, "b");
+	e = open_engine(SQLITE, path);
+	snprintf(damaged, sizeof(damaged), "!%d", DYN_ECORRUPT);
+	ck_assert_str_eq(value_of(e, DYN_SPACE_DATA, "b"), damaged);
+	ck_assert_str_eq(value_of(e, DYN_SPACE_DATA, "a"), "1234");
+	ck_assert_str_eq(scan_text(e, DYN_SPACE_DATA, NULL, "c"), "a=1234 b= c=9999 ");
+	put(e, "b", _i == 0 ? "new" : NULL);
+	ck_assert_str_eq(value_of(e, DYN_SPACE_DATA, "b"), _i == 0 ? "new" : "-");
+	ck_assert_str_eq(scan_text(e, DYN_SPACE_DATA, NULL, "c"),
+	    _i == 0 ? "a=1234 b=new c=9999 " : "a=1234 c=9999 ");
+	ck_assert_int_eq(e->close(e->self), 0);
+}
+END_TEST
+
 static Suite *
 engine_suite(void)
 {
@@ -655,6 +708,7 @@ engine_suite(void)
 	tcase_add_loop_test(t, big_values, 0, KINDS);
 	tcase_add_loop_test(t, memory_is_bounded, 0, KINDS);
 	tcase_add_loop_test(t, bad_arguments, 0, KINDS);
+	tcase_add_loop_test(t, a_damaged_row_by_itself, 0, 2);
 	tcase_add_loop_test(t, random_operations, 0, 4 * KINDS);
 	tcase_add_loop_test(t, readers_and_writer, 0, KINDS);
 	suite_add_tcase(s, t);

@@ -43,6 +43,8 @@ struct world {
 	struct rows *fence; /* at the worker */
 	unsigned fences;
 	unsigned logs;
+	unsigned damages, removals; /* that were told; rows that were asked to go */
+	bool marked; /* that is known on disk */
 	struct rng rng;
 	unsigned char value[2 * BIG];
 };
@@ -59,6 +61,16 @@ partition_of(const struct world *w, unsigned k)
 	return name_partition(name_of(w, k), PARTITIONS);
 }
 
+static bool
+damaged(void *arg, unsigned partition)
+{
+	struct world *w = arg;
+
+	MUST(partition < PARTITIONS);
+	w->damages++;
+	return w->marked;
+}
+
 static struct world *
 world_new(struct view *v, uint64_t seed, uint64_t walk)
 {
@@ -73,6 +85,8 @@ world_new(struct view *v, uint64_t seed, uint64_t walk)
 	admit_init(&w->admit, w->m.now);
 	outbox_init(&w->out);
 	o.engine = &w->fake->engine;
+	o.damaged = damaged;
+	o.damaged_arg = w;
 	/* Names in order within a partition: by their number. */
 	for (unsigned k = 0; k < KEYS; k++) {
 		unsigned char *name = w->keys[k].name;
@@ -150,6 +164,12 @@ take_effects(struct world *w)
 		if (e->kind == FX_ROWS) {
 			struct rows *rows = e->what;
 
+			if (rows->of == ROWS_DAMAGED) {
+				MUST(w->marked);
+				w->removals++;
+				rows_free(rows);
+				continue;
+			}
 			MUST(rows->of == ROWS_FENCE);
 			MUST(rows->partition < PARTITIONS);
 			rows_free(w->fence); /* the earlier one got lost */
@@ -701,6 +721,58 @@ START_TEST(a_new_first_owner_looks_again)
 END_TEST
 
 /* While it walks, the tree of before stands and is kept. */
+/* The same for so long, however much there is to do. */
+static void
+run_for(struct world *w, uint64_t ns)
+{
+	uint64_t until = w->m.now + ns;
+
+	while (w->m.now < until) {
+		run_all(w, 0);
+		w->m.now = MAX(w->m.now + 1, MIN(until, trees_wake(w->t, &w->admit)));
+	}
+}
+
+/* Rows that cannot be read count as missing, whether a first scan meets them or a later
+ * one that was asked for; they go when it is on disk that the copy lacks something, and
+ * until then, and until they are gone, the partition is looked at again. */
+START_TEST(rows_that_cannot_be_read)
+{
+	struct world *w = world_new(view_ring(1, 1, PARTITIONS), test_seed(), 0);
+	unsigned p = partition_of(w, 2), looked;
+
+	for (unsigned k = 0; k < KEYS; k++)
+		put(w, k, 100);
+	deliver_all(w);
+	if (_i == 1)
+		run_all(w, 10 * NS_PER_S);
+	fake_damage(w->fake, name_of(w, 2));
+	memset(&w->keys[2].is, 0, sizeof(w->keys[2].is));
+	trees_look_again(w->t, p);
+	run_for(w, NS_PER_S / 2);
+	ck_assert_uint_eq(check(w, false), PARTITIONS);
+	ck_assert_uint_eq(w->removals, 0);
+	ck_assert_uint_ge(w->damages, 1);
+	looked = w->damages;
+	run_for(w, 10 * TREES_REST);
+	/* Not all the time. */
+	ck_assert_uint_gt(w->damages, looked);
+	ck_assert_uint_le(w->damages, looked + 11);
+	w->marked = true;
+	run_for(w, 2 * TREES_REST);
+	ck_assert_uint_ge(w->removals, 1);
+	damage(w, 2, 0); /* it is gone, as it was told to be */
+	run_for(w, 2 * TREES_REST);
+	looked = w->damages;
+	run_for(w, 10 * TREES_REST);
+	ck_assert_uint_eq(w->damages, looked);
+	put(w, 2, 100);
+	deliver_all(w);
+	ck_assert_uint_eq(check(w, false), PARTITIONS);
+	world_free(w);
+}
+END_TEST
+
 START_TEST(a_walk_takes_nothing_away)
 {
 	struct world *w = world_new(view_ring(1, 1, PARTITIONS), test_seed(), 10 * NS_PER_S);
@@ -816,6 +888,7 @@ suite(void)
 	c = tcase_create("walks");
 	suite_add_tcase(s, c);
 	tcase_add_loop_test(c, a_walk_finds_damage, 0, 4);
+	tcase_add_loop_test(c, rows_that_cannot_be_read, 0, 2);
 	tcase_add_test(c, a_walk_takes_nothing_away);
 	tcase_add_loop_test(c, a_new_first_owner_looks_again, 0, 2);
 	return s;
