@@ -15,6 +15,20 @@ node_get(void *self, enum dyn_space space, struct dyn_slice id, struct dyn_buffe
 	return n->get_rc != 0 ? n->get_rc : n->real->get(n->real->self, space, id, out);
 }
 
+struct damaging {
+	struct buf *name;
+	dyn_engine_row *visit;
+	void *arg;
+};
+
+static int
+visit_damaged(void *arg, struct dyn_slice id, struct dyn_slice value)
+{
+	const struct damaging *d = arg;
+
+	return d->visit(d->arg, id, slice_equal(id, buf_slice(d->name)) ? slice(NULL, 0) : value);
+}
+
 static int
 node_scan(void *self, enum dyn_space space, struct dyn_slice after, struct dyn_slice last,
     dyn_engine_row *visit, void *arg)
@@ -23,6 +37,13 @@ node_scan(void *self, enum dyn_space space, struct dyn_slice after, struct dyn_s
 
 	if (n->scan_rc != 0)
 		return n->scan_rc;
+	if (n->damaged != NULL) {
+		struct damaging d = { key_name(n->damaged), visit, arg };
+		int rc = n->real->scan(n->real->self, space, after, last, visit_damaged, &d);
+
+		buf_unref(d.name);
+		return rc;
+	}
 	return n->real->scan(n->real->self, space, after, last, visit, arg);
 }
 

@@ -17,6 +17,7 @@ struct node {
 	char letter;
 	struct dyn_engine engine, *real; /* the one fails when told to */
 	int scan_rc, get_rc, store_rc, meta_rc;
+	const char *damaged; /* this key cannot be read */
 	bool mute; /* it does not ask */
 	bool hold_meta;      /* rows of META stay on their way */
 	unsigned meta_held;  /* how many */

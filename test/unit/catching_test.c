@@ -109,6 +109,46 @@ START_TEST(all_lost_between_start_and_view)
 }
 END_TEST
 
+/* Damaged rows may go when it is on disk that the copy lacks something. */
+START_TEST(a_damaged_row_is_marked_first)
+{
+	struct copies *w = copies_of_three();
+	struct node *a = &w->node[0];
+
+	copies_fill_and_begin(w);
+	copies_pass(w, 2 * REPAIR_PERIOD);
+	a->hold_meta = true;
+	ck_assert(!repair_damaged(a->r, 3));
+	repair_tick(a->r, w->m, &a->out);
+	copies_take_effects(w, 0);
+	ck_assert_uint_eq(a->meta_held, 1);
+	ck_assert_uint_eq(copies_told(w, 0), 1);
+	ck_assert(!repair_damaged(a->r, 3));
+	a->hold_meta = false;
+	repair_saved(a->r, DYN_EFULL, w->m, &a->out);
+	ck_assert(!repair_damaged(a->r, 3));
+	w->m.now += NS_PER_S;
+	repair_tick(a->r, w->m, &a->out);
+	copies_take_effects(w, 0);
+	ck_assert(repair_damaged(a->r, 3));
+	copies_pass(w, 2 * REPAIR_PERIOD);
+	ck_assert_uint_eq(copies_figures(w, 0).catching, 0);
+	copies_free(w);
+}
+END_TEST
+
+/* With nobody else to ask there is nothing to wait for. */
+START_TEST(a_damaged_row_of_the_only_copy)
+{
+	struct copies *w = copies_new(1, view_ring(1, 1, PARTITIONS));
+
+	copies_begin(w);
+	ck_assert(repair_damaged(w->node[0].r, 3));
+	ck_assert_uint_eq(copies_figures(w, 0).catching, 0);
+	copies_free(w);
+}
+END_TEST
+
 START_TEST(all_lost_while_running)
 {
 	struct copies *w = copies_of_three();
@@ -409,6 +449,8 @@ suite(void)
 	tcase_add_test(c, lost_before_the_first_view);
 	tcase_add_loop_test(c, all_lost_between_start_and_view, 0, 2);
 	tcase_add_test(c, all_lost_while_running);
+	tcase_add_test(c, a_damaged_row_is_marked_first);
+	tcase_add_test(c, a_damaged_row_of_the_only_copy);
 	tcase_add_loop_test(c, answers_of_before_do_not_count, 0, 2);
 	tcase_add_test(c, the_marked_asks_itself);
 	tcase_add_test(c, behind_marks_what_it_names);

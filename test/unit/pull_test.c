@@ -651,10 +651,22 @@ ask(struct script_pull *s, struct view *v, unsigned partition, uint32_t bytes_ma
 	effects(s);
 }
 
+/* A row that is there, but damaged. */
+static void
+damaged_row(struct script_pull *s, struct dyn_slice name)
+{
+	struct dyn_row row = { DYN_SPACE_DATA, name, dyn_str("x") };
+
+	MUST(s->fake->engine.apply(s->fake, &row, 1, DYN_DURABLE_DISK) == 0);
+	fake_damage(s->fake, name);
+}
+
 START_TEST(serves_when_fenced)
 {
 	struct script_pull *s = pull_begin('a');
 	struct view *v = d_joins(), *old = view_ring(3, 3, 16);
+	struct buf *row;
+	struct rd r;
 
 	ask(s, v, 0, 1000, slice(NULL, 0));
 	TRACE(s, "ANSWER EBUSY bytes=0\n");
@@ -666,6 +678,12 @@ START_TEST(serves_when_fenced)
 	(void)trace(s);
 	ask(s, v, 0, 1000, slice(NULL, 0));
 	TRACE(s, "ANSWER ok done bytes=0\n");
+	/* Not the rest alone: what is left out would be taken for missing. */
+	row = a_row(v, 0, 0);
+	r = rd_from(buf_slice(row));
+	damaged_row(s, rd_slice(&r, KEY_NAME_MAX));
+	ask(s, v, 0, 1000, slice(NULL, 0));
+	TRACE(s, "ANSWER ECORRUPT bytes=0\n");
 	ask(s, old, 0, 1000, slice(NULL, 0));
 	TRACE(s, "POKE d\nANSWER EMOVED bytes=0\n");
 	ask(s, v, 16, 1000, slice(NULL, 0));
@@ -673,6 +691,7 @@ START_TEST(serves_when_fenced)
 	s->fake->scan_rc = DYN_EIO;
 	ask(s, v, 0, 1000, slice(NULL, 0));
 	TRACE(s, "ANSWER EIO bytes=0\n");
+	buf_unref(row);
 	view_unref(v);
 	view_unref(old);
 	pull_end(s);

@@ -79,6 +79,23 @@ START_TEST(missing_here_there_and_everywhere)
 }
 END_TEST
 
+/* What cannot be read is as if it were not there: the other sends it. */
+START_TEST(damaged_rows_are_missing)
+{
+	struct copies *w = copies_of_two();
+	unsigned here = (unsigned)_i, there = 1 - here;
+
+	copies_put(w, 0, "k", "a1 | a1=x");
+	copies_put(w, 1, "k", "a1 | a1=x");
+	w->node[here].damaged = "k";
+	copies_begin(w);
+	copies_pass(w, 2 * REPAIR_PERIOD);
+	ck_assert_uint_ge(copies_figures(w, here).took + copies_figures(w, there).gave, 1);
+	ck_assert_uint_eq(copies_figures(w, here).gave + copies_figures(w, there).took, 0);
+	copies_free(w);
+}
+END_TEST
+
 /* Only what differs travels. */
 START_TEST(the_cost_is_what_differs)
 {
@@ -813,6 +830,7 @@ suite(void)
 	suite_add_tcase(s, c);
 	tcase_add_test(c, equal_copies_cost_two_small_frames);
 	tcase_add_test(c, missing_here_there_and_everywhere);
+	tcase_add_loop_test(c, damaged_rows_are_missing, 0, 2);
 	tcase_add_test(c, the_cost_is_what_differs);
 	tcase_add_test(c, the_sum_knows_the_partition);
 	tcase_add_loop_test(c, any_rows, 0, 30);
