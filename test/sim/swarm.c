@@ -24,6 +24,15 @@ draw_ring(struct swarm *o, struct rng *r)
 	o->big = rng_below(r, 8) == 0 ? 1000 + (unsigned)rng_below(r, 400000) : 0;
 	if (rng_below(r, 16) == 0)
 		o->nodes += (unsigned)rng_below(r, 16);
+	o->clients = rng_below(r, 3) == 0 ? 1 + (unsigned)rng_below(r, 3) : 0;
+	o->mixed = o->workers > 1 && rng_below(r, 2) == 0;
+	o->expiry = rng_below(r, 3) == 0 ? 1 + (unsigned)rng_below(r, 500) : 0;
+	o->partitions = 16;
+	if (rng_below(r, 256) == 0) {
+		o->nodes += 20 + (unsigned)rng_below(r, 60);
+		o->partitions = 64 << rng_below(r, 3);
+		o->storm_ms = 10000 + (unsigned)rng_below(r, 10000);
+	}
 	if (o->w < 2)
 		o->lose = 0; /* what is on one disk only does not survive the loss of it */
 }

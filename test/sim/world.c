@@ -25,7 +25,7 @@ apply(struct world *w, struct node *n)
 		rc = DYN_EFULL;
 	else if (world_chance(w, w->o.fail_commit)) {
 		rc = world_below(w, 2) == 0 ? DYN_EFULL : DYN_EIO;
-		world_tell(w, "commit at %c fails", node_letter(&n->id));
+		world_tell(w, "commit at %s fails", world_name(w, n));
 	}
 	for (unsigned i = 0; i < count; i++) {
 		struct batch *b = n->queue[i].batch;
@@ -59,8 +59,8 @@ to_storage(struct world *w, struct node *n, unsigned worker, struct batch *b)
 
 /* ------------------------------------------------------------------- calls */
 
-static size_t
-values_of(const struct buf *object, uint64_t *ids, size_t max)
+size_t
+world_values(const struct buf *object, uint64_t now_ms, uint64_t *ids, size_t max)
 {
 	struct object o;
 	size_t count = 0;
@@ -69,9 +69,9 @@ values_of(const struct buf *object, uint64_t *ids, size_t max)
 		return 0;
 	DEMAND(object_decode(&o, buf_slice(object)) == 0);
 	for (size_t i = 0; i < o.count; i++) {
-		if (o.values[i].value.len < sizeof(uint64_t))
-			continue; /* a delete */
-		DEMAND(count < max);
+		if (!version_visible(&o.values[i], now_ms))
+			continue;
+		DEMAND(count < max && o.values[i].value.len >= sizeof(uint64_t));
 		memcpy(&ids[count++], o.values[i].value.data, sizeof(uint64_t));
 	}
 	object_fini(&o);
@@ -102,7 +102,8 @@ get_ended(struct world *w, struct call *c, const struct op *op)
 {
 	struct session *s = &w->sessions[c->session];
 	uint64_t ids[IDS_MAX];
-	size_t count = values_of(op->object, ids, ARRAY_LEN(ids));
+	uint64_t wall_ms = world_moment_of(w, &w->nodes[c->node]).wall_ms;
+	size_t count = world_values(op->object, wall_ms, ids, ARRAY_LEN(ids));
 	struct oracle_read r = { .key = c->key, .session = c->session, .node = c->node,
 		.strict_r = c->strict_r, .n = w->o.copies, .began = c->began, .ended = w->now, .ids = ids,
 		.count = count };
@@ -113,6 +114,13 @@ get_ended(struct world *w, struct call *c, const struct op *op)
 	remember(&s->last[c->key], op, ids, count);
 	w->out.entries = MAX(w->out.entries, (unsigned)(s->last[c->key].clock.vector_count +
 	    s->last[c->key].clock.cloud_count));
+}
+
+/* Of a ring that is cut in two all the time. */
+static bool
+is_on_side(const struct world *w, unsigned i)
+{
+	return i < 32 && (w->o.side >> i & 1) != 0;
 }
 
 static void
@@ -127,8 +135,8 @@ call_ended(struct world *w, struct op *op)
 	w->open--;
 	w->out.done += op->rc == 0;
 	if (op->kind == OP_PUT && !w->calm) {
-		w->out.puts[w->o.side >> c->node & 1]++;
-		w->out.puts_done[w->o.side >> c->node & 1] += op->rc == 0;
+		w->out.puts[is_on_side(w, c->node)]++;
+		w->out.puts_done[is_on_side(w, c->node)] += op->rc == 0;
 	}
 	/* A paused process cannot keep time; a slow clock is in what is allowed. */
 	if (w->o.pause_ms == 0)
@@ -146,8 +154,8 @@ call_ended(struct world *w, struct op *op)
 	op_free(op);
 }
 
-static const char *
-key_text(unsigned key)
+const char *
+world_key(unsigned key)
 {
 	static char text[16];
 
@@ -171,8 +179,8 @@ value_of(struct world *w, uint64_t id)
 	return value;
 }
 
-static void
-start_call(struct world *w, struct node *n, unsigned session, enum op_kind kind, unsigned key,
+void
+world_start_call(struct world *w, struct node *n, unsigned session, enum op_kind kind, unsigned key,
     const struct with *with, const struct context *seen)
 {
 	struct call *c = calloc(1, sizeof(*c));
@@ -182,7 +190,7 @@ start_call(struct world *w, struct node *n, unsigned session, enum op_kind kind,
 
 	DEMAND(c != NULL);
 	how.value = "";
-	op = op_new(kind, key_text(key), &how);
+	op = op_new(kind, world_key(key), &how);
 	*c = (struct call){ .w = w, .id = ++w->ids, .began = w->now, .session = session, .key = key,
 		.node = world_index_of(w, n), .kind = kind, .next = w->calls };
 	if ((op->flags & DYN_STRICT) != 0)
@@ -195,6 +203,8 @@ start_call(struct world *w, struct node *n, unsigned session, enum op_kind kind,
 	if (kind == OP_PUT) {
 		buf_unref(op->value);
 		op->value = value_of(w, c->id);
+		if (world_chance(w, w->o.expiry))
+			op->expiry_ms = 1 + world_below(w, EXPIRY_MAX_MS);
 	}
 	if (seen != NULL && seen->there) {
 		DEMAND(clock_copy(&op->context, &seen->clock) == 0);
@@ -205,20 +215,20 @@ start_call(struct world *w, struct node *n, unsigned session, enum op_kind kind,
 		const struct oracle_write x = { .id = c->id, .key = key,
 			.kind = how.lww ? ORACLE_LWW : kind == OP_DELETE ? ORACLE_DELETE : ORACLE_PUT,
 			.session = session, .node = c->node, .parents = seen != NULL ? seen->ids : NULL,
-			.parents_count = seen != NULL ? seen->count : 0 };
+			.parents_count = seen != NULL ? seen->count : 0, .expiry = op->expiry_ms * MS };
 
 		oracle_write_begin(w->oracle, w->now, &x);
 	}
-	world_tell(w, "call %" PRIu64 ": %s k%u at %c by session %u R=%u W=%u", c->id,
-	    kind == OP_GET ? "get" : kind == OP_PUT ? "put" : "delete", key, node_letter(&n->id), session,
+	world_tell(w, "call %" PRIu64 ": %s k%u at %s by session %u R=%u W=%u", c->id,
+	    kind == OP_GET ? "get" : kind == OP_PUT ? "put" : "delete", key, world_name(w, n), session,
 	    op->r, op->w);
-	i = name_partition(buf_slice(op->name), PARTITIONS) % w->o.workers;
+	i = world_worker(n, name_partition(buf_slice(op->name), w->o.partitions));
 	work_op(n->work[i], op, world_moment_of(w, n), &n->out[WORKER + i]);
 	world_carry_out(w, n);
 }
 
-static bool
-is_lww(const struct world *w, unsigned key)
+bool
+world_is_lww(const struct world *w, unsigned key)
 {
 	return w->o.lww && key % 2 == 1;
 }
@@ -231,7 +241,7 @@ next_call(struct world *w, unsigned session)
 	struct node *n = &w->nodes[world_below(w, w->all)];
 	const struct context *seen = &s->last[key];
 	struct with how = { .n = (uint8_t)w->o.copies, .r = (uint8_t)w->o.r, .w = (uint8_t)w->o.w,
-		.lww = is_lww(w, key), .timeout_ms = 50 + (uint32_t)world_below(w, 2000) };
+		.lww = world_is_lww(w, key), .timeout_ms = 50 + (uint32_t)world_below(w, 2000) };
 
 	world_add_event(w, EV_CALL, session, w->now + 1 + world_below(w, w->o.op_gap_ms * MS));
 	if (w->calm || !n->alive || n->view == NULL || n->paused_until > w->now)
@@ -243,11 +253,11 @@ next_call(struct world *w, unsigned session)
 	if (world_chance(w, w->o.keep_context) && s->kept[key].there)
 		seen = world_below(w, 2) == 0 ? &s->kept[key] : &w->sessions[world_below(w, w->o.sessions)].last[key];
 	if (what < 4)
-		start_call(w, n, session, OP_GET, key, &how, NULL);
-	else if (what < 9 || !w->o.deletes || !seen->there || is_lww(w, key))
-		start_call(w, n, session, OP_PUT, key, &how, world_below(w, 10) == 0 ? NULL : seen);
+		world_start_call(w, n, session, OP_GET, key, &how, NULL);
+	else if (what < 9 || !w->o.deletes || !seen->there || world_is_lww(w, key))
+		world_start_call(w, n, session, OP_PUT, key, &how, world_below(w, 10) == 0 ? NULL : seen);
 	else
-		start_call(w, n, session, OP_DELETE, key, &how, seen);
+		world_start_call(w, n, session, OP_DELETE, key, &how, seen);
 }
 
 /* ------------------------------------------------------------------- nodes */
@@ -270,7 +280,7 @@ save_later(struct world *w, struct node *n, bool fence)
 static void
 begin_fence(struct world *w, struct node *n)
 {
-	if (n->fenced != (1U << w->o.workers) - 1 || n->fence != NULL)
+	if (n->fenced != (1U << n->workers) - 1 || n->fence != NULL)
 		return;
 	n->fence = view_ref(n->sync_view);
 	save_later(w, n, true);
@@ -289,7 +299,7 @@ save_view(struct world *w, struct node *n, bool fence)
 		return;
 	}
 	if (commit_fails(w, n)) {
-		world_tell(w, "view at %c is not saved", node_letter(&n->id));
+		world_tell(w, "view at %s is not saved", world_name(w, n));
 		if (fence)
 			world_add_event(w, EV_SAVE, world_index_of(w, n), w->now + 100 * MS)->back = true;
 		return;
@@ -323,14 +333,14 @@ save_meta(struct world *w, struct node *n, const struct effect *e)
 static void
 to_workers(struct world *w, struct node *n, enum letter_kind kind, int rc, const struct dyn_id *id)
 {
-	for (unsigned t = WORKER; t < w->threads; t++)
+	for (unsigned t = WORKER; t < n->threads; t++)
 		world_post(w, n, t, kind, NULL, rc, id);
 }
 
 static void
 view_to_workers(struct world *w, struct node *n, enum letter_kind kind, struct view *v)
 {
-	for (unsigned t = WORKER; t < w->threads; t++)
+	for (unsigned t = WORKER; t < n->threads; t++)
 		world_post(w, n, t, kind, view_ref(v), 0, NULL);
 }
 
@@ -368,7 +378,7 @@ effect(struct world *w, struct node *n, unsigned t, struct effect *e)
 		world_send_frame(w, n, t, e);
 		break;
 	case FX_REPLY:
-		world_send_reply(w, n, t, e);
+		world_send_reply(w, n, e);
 		break;
 	case FX_COMMIT:
 		to_storage(w, n, t - WORKER, e->what);
@@ -379,10 +389,12 @@ effect(struct world *w, struct node *n, unsigned t, struct effect *e)
 	case FX_VIEW:
 		view_unref(n->view);
 		n->view = view_ref(e->view);
-		save_later(w, n, false);
+		if (!n->client)
+			save_later(w, n, false);
 		detect_view(n->detect, e->view, world_moment_of(w, n), &n->out[GOSSIP]);
 		view_to_workers(w, n, L_VIEW, e->view);
-		world_post(w, n, SYNC, L_VIEW, view_ref(e->view), 0, NULL);
+		if (!n->client)
+			world_post(w, n, SYNC, L_VIEW, view_ref(e->view), 0, NULL);
 		break;
 	case FX_POKE:
 		if (!id_is_zero(&e->to))
@@ -392,7 +404,7 @@ effect(struct world *w, struct node *n, unsigned t, struct effect *e)
 		fenced_by(w, n, t, e->what, e->rc);
 		break;
 	case FX_ROWS:
-		k = ((struct rows *)e->what)->partition % w->o.workers;
+		k = world_worker(n, ((struct rows *)e->what)->partition);
 		world_post(w, n, WORKER + k, L_ROWS, e->what, 0, NULL);
 		break;
 	case FX_STORED:
@@ -416,12 +428,13 @@ effect(struct world *w, struct node *n, unsigned t, struct effect *e)
 		to_workers(w, n, L_FULL, e->rc, NULL);
 		break;
 	case FX_CATCHING:
-		for (k = WORKER; k < w->threads; k++)
+		for (k = WORKER; k < n->threads; k++)
 			world_post(w, n, k, L_CATCHING, buf_ref(e->frame), 0, NULL);
 		break;
 	case FX_LIVENESS:
 		to_workers(w, n, L_LIVENESS, e->rc, &e->to);
-		world_post(w, n, SYNC, L_LIVENESS, NULL, e->rc, &e->to);
+		if (!n->client)
+			world_post(w, n, SYNC, L_LIVENESS, NULL, e->rc, &e->to);
 		break;
 	case FX_DAMAGED:
 		world_post(w, n, SYNC, L_DAMAGED, NULL, e->rc, NULL);
@@ -439,7 +452,7 @@ effect(struct world *w, struct node *n, unsigned t, struct effect *e)
 		world_post(w, n, GOSSIP, L_DOUBT, NULL, 0, &e->to);
 		break;
 	case FX_LOG:
-		world_tell(w, "%c: %.*s", node_letter(&n->id), (int)e->frame->len, (const char *)e->frame->data);
+		world_tell(w, "%s: %.*s", world_name(w, n), (int)e->frame->len, (const char *)e->frame->data);
 		break;
 	case FX_FAIL: /* no fault drawn here ends a node */
 		DEMAND(e->kind != FX_FAIL);
@@ -466,7 +479,7 @@ world_carry_out(struct world *w, struct node *n)
 
 	while (again) {
 		again = false;
-		for (unsigned t = 0; t < w->threads; t++) {
+		for (unsigned t = 0; t < n->threads; t++) {
 			for (size_t i = 0; i < n->out[t].count; i++) {
 				/* By value: carrying out may add more and move the list. */
 				struct effect e = n->out[t].list[i];
@@ -479,7 +492,7 @@ world_carry_out(struct world *w, struct node *n)
 			n->out[t].count = 0;
 		}
 	}
-	for (unsigned k = 0; k < w->o.workers; k++) {
+	for (unsigned k = 0; k < n->workers; k++) {
 		if ((n->turning >> k & 1) == 0 && 
 		    (n->work[k]->store.open != NULL || n->work[k]->store.damaged)) {
 			n->turning |= 1U << k;
@@ -488,8 +501,19 @@ world_carry_out(struct world *w, struct node *n)
 		}
 		wake_at(w, n, WORKER + k, work_wake(n->work[k]));
 	}
-	wake_at(w, n, SYNC, sync_wake(n->sync));
+	if (!n->client)
+		wake_at(w, n, SYNC, sync_wake(n->sync));
 	wake_at(w, n, GOSSIP, MIN(member_wake(n->member), detect_wake(n->detect)));
+}
+
+static struct record
+record_of(const struct world *w, const struct node *n)
+{
+	struct record r = { .id = n->id, .incarnation = n->incarnation, .stamp = 1,
+		.state = RECORD_JOINED, .weight = 100, .workers = (uint8_t)n->workers };
+
+	snprintf(r.address, sizeof(r.address), "127.0.0.1:%u", 7000 + 'a' + world_index_of(w, n));
+	return r;
 }
 
 /* What it says of itself: as its directory has it, or as a newcomer. */
@@ -497,31 +521,30 @@ static void
 introduce(struct world *w, struct node *n, struct member_options *m)
 {
 	m->settings = w->ring->settings;
-	m->self = *view_find(n->saved != NULL ? n->saved : w->ring,
-	    n->saved != NULL ? &n->id : &w->nodes[0].id);
-	m->self.incarnation = n->incarnation;
+	m->self = record_of(w, n);
+	m->client = n->client;
+	if (n->client)
+		m->self.address[0] = '\0';
 	if (n->saved != NULL)
 		return;
-	m->self.id = n->id;
-	snprintf(m->self.address, sizeof(m->self.address), "127.0.0.1:%d",
-	    7000 + node_letter(&n->id));
 	m->seeds = w->seeds;
 	m->join = DYN_JOIN_ONLY;
 }
 
 /* As lib/identity.c: the actor is kept only over a clean stop, and there is
  * none here. */
-static void
-node_start(struct world *w, struct node *n)
+void
+world_node_start(struct world *w, struct node *n)
 {
 	uint64_t random = world_below(w, UINT32_MAX);
-	struct work_options o = { .self = n->id, .engine = disk_engine(n->disk), .workers = w->o.workers,
+	struct work_options o = { .self = n->id, .client = n->client,
+		.engine = n->client ? NULL : disk_engine(n->disk), .workers = n->workers,
 		.siblings_max = 50, .skew_max_ms = 60000, .bytes_max = 1 << 22, .seed = rng_next(&w->rng) };
-	struct sync_options s = { .self = n->id, .engine = o.engine, .w = w->o.w, .workers = w->o.workers,
+	struct sync_options s = { .self = n->id, .engine = o.engine, .w = w->o.w, .workers = n->workers,
 		.seed = rng_next(&w->rng), .hint_bytes_max = w->o.hint_bytes,
 		.hint_age_max_ms = w->o.hint_age_ms, .repair_period = w->o.repair_ms * MS,
 		.walk = w->o.walk_ms * MS, .collect_period = w->o.collect_ms * MS };
-	struct detect_options d = { .self = n->id, .seed = mix64(o.seed) };
+	struct detect_options d = { .self = n->id, .client = n->client, .seed = mix64(o.seed) };
 	struct member_options m = { .saved = n->saved, .seed = rng_next(&w->rng) };
 
 	n->actor = ((n->actor >> 48) + 1) << 48 | random << 16;
@@ -539,10 +562,12 @@ node_start(struct world *w, struct node *n)
 		outbox_init(&n->out[t]);
 	/* A start that cannot read is none. */
 	disk_fail_reads(n->disk, NULL, 0);
-	DEMAND(sync_new(&n->sync, &s, world_moment_of(w, n)) == 0);
+	if (!n->client)
+		DEMAND(sync_new(&n->sync, &s, world_moment_of(w, n)) == 0);
 	for (o.index = 0; o.index < o.workers; o.index++) {
 		DEMAND(work_new(&n->work[o.index], &o) == 0);
-		work_catching(n->work[o.index], sync_catching(n->sync));
+		if (!n->client)
+			work_catching(n->work[o.index], sync_catching(n->sync));
 		o.seed = mix64(o.seed);
 	}
 	DEMAND(detect_new(&n->detect, &d, world_moment_of(w, n)) == 0);
@@ -550,13 +575,13 @@ node_start(struct world *w, struct node *n)
 	if (!w->calm)
 		disk_fail_reads(n->disk, &w->rng, w->o.fail_read);
 	w->out.actors++;
-	world_tell(w, "%c starts", node_letter(&n->id));
+	world_tell(w, "%s starts", world_name(w, n));
 	for (unsigned i = 0; i < w->all; i++)
-		for (unsigned t = 0; t < w->threads; t++) {
-			world_dial_later(w, world_index_of(w, n), i, t);
+		for (unsigned lane = 0; lane < w->lanes; lane++) {
+			world_dial_later(w, world_index_of(w, n), i, lane);
 			/* Those that were there when it came. */
 			if (w->nodes[i].alive)
-				world_dial_later(w, i, world_index_of(w, n), t);
+				world_dial_later(w, i, world_index_of(w, n), lane);
 		}
 	world_carry_out(w, n);
 }
@@ -598,25 +623,12 @@ free_machines(struct node *n)
 		outbox_fini(&n->out[t]);
 }
 
-/* Where no disk damages a row, a tree that was found to be wrong was kept wrongly. */
-static void
-judge_trees(struct world *w, struct node *n)
-{
-	struct copies_figures f;
-
-	sync_copies(n->sync, world_moment_of(w, n), &f);
-	if (f.trees.wrong == 0 || (w->o.lose == 3 && n == &w->nodes[w->loser]))
-		return;
-	fprintf(stderr, "trees: %c kept %u wrongly\n", node_letter(&n->id), (unsigned)f.trees.wrong);
-	w->out.broken++;
-}
-
-static uint64_t
-forgotten_by(const struct world *w, const struct node *n)
+uint64_t
+world_forgotten_by(const struct node *n)
 {
 	uint64_t rows = 0;
 
-	for (unsigned k = 0; k < w->o.workers; k++)
+	for (unsigned k = 0; k < n->workers; k++)
 		rows += work_stats(n->work[k])->forgotten;
 	return rows;
 }
@@ -628,25 +640,26 @@ crash(struct world *w, struct node *n)
 
 	if (!n->alive)
 		return;
-	world_tell(w, "%c crashes", node_letter(&n->id));
+	world_tell(w, "%s crashes", world_name(w, n));
 	n->alive = false;
 	n->life++;
 	for (unsigned j = 0; j < w->all; j++)
-		for (unsigned t = 0; t < w->threads; t++) {
+		for (unsigned lane = 0; lane < w->lanes; lane++) {
 			uint64_t noticed = w->o.power ? world_below(w, 3000) * MS : 50 * NS_PER_US;
+			struct link *mine = world_link(w, i, j, lane);
 
-			world_break_link(w, i, j, t, 0);
-			w->links[i][j][t].up = w->links[i][j][t].half = false;
-			w->links[i][j][t].epoch++;
-			world_break_link(w, j, i, t, noticed);
+			world_break_link(w, i, j, lane, 0);
+			mine->up = mine->half = false;
+			mine->epoch++;
+			world_break_link(w, j, i, lane, noticed);
 		}
 	for (struct call *c = w->calls; c != NULL; c = c->next)
 		if (!c->ended && c->node == i) {
 			c->ended = true; /* nobody will be told: pending for good */
 			w->open--;
 		}
-	judge_trees(w, n);
-	w->out.forgotten += forgotten_by(w, n);
+	world_judge_trees(w, n);
+	w->out.forgotten += world_forgotten_by(n);
 	free_machines(n);
 	if (w->o.power)
 		disk_crash(n->disk, &w->rng);
@@ -820,12 +833,12 @@ lose_directory(struct world *w, struct node *n)
 	struct dyn_engine *e;
 
 	if (w->o.lose == 3) {
-		world_tell(w, "%c has %u rows damaged", node_letter(&n->id),
+		world_tell(w, "%s has %u rows damaged", world_name(w, n),
 		    disk_damage(n->disk, &w->rng));
 		return;
 	}
 	crash(w, n);
-	world_tell(w, "%c has lost its directory", node_letter(&n->id));
+	world_tell(w, "%s has lost its directory", world_name(w, n));
 	disk_free(n->disk);
 	view_unref(n->saved);
 	n->disk = n->copy.disk;
@@ -850,7 +863,7 @@ split_for_good(struct world *w)
 {
 	for (unsigned i = 0; i < w->all; i++)
 		for (unsigned j = 0; j < w->all; j++)
-			w->cut[i][j] = (w->o.side >> i & 1) != (w->o.side >> j & 1);
+			*world_cut(w, i, j) = is_on_side(w, i) != is_on_side(w, j);
 }
 
 /* Cut some directions between two sides, or one, or all of one node. */
@@ -858,21 +871,26 @@ static void
 split(struct world *w)
 {
 	unsigned kind = (unsigned)world_below(w, 3);
-	uint64_t side = world_below(w, (uint64_t)1 << w->all);
+	bool side[NODES_MAX];
 
 	for (unsigned i = 0; i < w->all; i++)
+		side[i] = world_below(w, 2) == 0;
+	for (unsigned i = 0; i < w->all; i++)
 		for (unsigned j = 0; j < w->all; j++) {
-			if (i == j || (side >> i & 1) == (side >> j & 1))
+			if (i == j || side[i] == side[j])
 				continue;
-			if (kind == 0 || (kind == 1 && (side >> i & 1) == 0) || (kind == 2 && world_below(w, 2) == 0))
-				w->cut[i][j] = true;
+			if (kind == 0 || (kind == 1 && !side[i]) || (kind == 2 && world_below(w, 2) == 0))
+				*world_cut(w, i, j) = true;
 		}
-	world_tell(w, "split %" PRIx64 " kind %u", side, kind);
+	world_tell(w, "split of kind %u", kind);
+	for (unsigned i = 0; i < w->all && w->trace; i++)
+		if (side[i])
+			world_tell(w, "on the one side: %s", world_name(w, &w->nodes[i]));
 	for (unsigned i = 0; i < w->all; i++)
 		for (unsigned j = 0; j < w->all; j++)
-			for (unsigned t = 0; t < w->threads; t++)
-				if ((w->cut[i][j] || w->cut[j][i]) && world_below(w, 2) == 0)
-					world_break_link(w, i, j, t, world_below(w, 3000) * MS);
+			for (unsigned lane = 0; lane < w->lanes; lane++)
+				if ((*world_cut(w, i, j) || *world_cut(w, j, i)) && world_below(w, 2) == 0)
+					world_break_link(w, i, j, lane, world_below(w, 3000) * MS);
 	world_add_event(w, EV_MEND, 0, w->now + world_below(w, 8000) * MS);
 }
 
@@ -896,7 +914,7 @@ fault(struct world *w, enum event_kind kind)
 		break;
 	case EV_BREAK:
 		until = world_below(w, 4) == 0 ? world_below(w, 2000) * MS : 0;
-		lane = (unsigned)world_below(w, w->threads);
+		lane = (unsigned)world_below(w, w->lanes);
 		world_break_link(w, i, j, lane, until);
 		fault_again(w, kind, w->o.break_ms);
 		break;
@@ -906,14 +924,14 @@ fault(struct world *w, enum event_kind kind)
 		break;
 	case EV_FULL:
 		w->nodes[i].full_until = w->now + world_below(w, 8000) * MS;
-		world_tell(w, "the disk of %c is full", node_letter(&w->nodes[i].id));
+		world_tell(w, "the disk of %s is full", world_name(w, &w->nodes[i]));
 		fault_again(w, kind, w->o.full_ms);
 		break;
 	case EV_PAUSE:
 		/* Never shortened: its letters wait for that time, in order. */
 		until = w->now + world_below(w, 4000) * MS;
 		w->nodes[i].paused_until = MAX(w->nodes[i].paused_until, until);
-		world_tell(w, "%c pauses", node_letter(&w->nodes[i].id));
+		world_tell(w, "%s pauses", world_name(w, &w->nodes[i]));
 		fault_again(w, kind, w->o.pause_ms);
 		break;
 	default:
@@ -989,7 +1007,7 @@ step(struct world *w, uint64_t until)
 		world_link_lost(w, e);
 	} else if (e->kind == EV_START) {
 		if (!n->alive)
-			node_start(w, n);
+			world_node_start(w, n);
 	} else if (e->kind == EV_CALL) {
 		next_call(w, e->node);
 	} else if (e->kind == EV_MEND) {
@@ -1001,224 +1019,14 @@ step(struct world *w, uint64_t until)
 	return true;
 }
 
-static void
-run_for(struct world *w, uint64_t ns)
+void
+world_run_for(struct world *w, uint64_t ns)
 {
 	uint64_t until = w->now + ns;
 
 	while (step(w, until))
 		continue;
 	w->now = until;
-}
-
-static struct dyn_slice
-copy_of(struct world *w, const struct view *v, unsigned key, unsigned i, struct node **owner)
-{
-	struct buf *name = key_name(key_text(key));
-	struct dyn_slice s;
-	struct group g;
-
-	view_readers(v, name_partition(buf_slice(name), PARTITIONS), &g);
-	DEMAND(g.count == w->o.copies);
-	*owner = world_node_of(w, &v->records[g.member[i]].id);
-	s = disk_find((*owner)->disk, DYN_SPACE_DATA, buf_slice(name));
-	buf_unref(name);
-	return s;
-}
-
-/* S14: all have the same members and the same table, and nothing moves. */
-static bool
-agreed(struct world *w)
-{
-	const struct view *first = w->nodes[0].view;
-
-	if (view_phase(first) != VIEW_SETTLED || first->count != w->all)
-		return false;
-	for (unsigned i = 1; i < w->all; i++)
-		if (w->nodes[i].view == NULL || !view_equal(w->nodes[i].view, first))
-			return false;
-	return true;
-}
-
-static bool
-converged(struct world *w)
-{
-	struct node *owner;
-
-	if (!w->settled)
-		return false;
-	for (unsigned k = 0; k < w->o.keys; k++)
-		for (unsigned i = 1; i < w->o.copies; i++)
-			if (!slice_equal(copy_of(w, w->nodes[0].view, k, 0, &owner),
-			    copy_of(w, w->nodes[0].view, k, i, &owner)))
-				return false;
-	for (unsigned i = 0; i < w->all; i++) {
-		struct hint_figures f;
-		struct copies_figures c;
-
-		sync_hints(w->nodes[i].sync, &f);
-		if (f.hints > 0)
-			return false;
-		sync_copies(w->nodes[i].sync, world_moment_of(w, &w->nodes[i]), &c);
-		if (c.repair.catching > 0)
-			return false;
-	}
-	return w->open == 0;
-}
-
-/* Rows that exchanges and reads repaired, of all nodes. */
-static uint64_t
-moved(struct world *w)
-{
-	uint64_t rows = 0;
-
-	for (unsigned i = 0; i < w->all; i++) {
-		struct copies_figures c;
-
-		sync_copies(w->nodes[i].sync, world_moment_of(w, &w->nodes[i]), &c);
-		rows += c.repair.took + c.repair.gave;
-		for (unsigned k = 0; k < w->o.workers; k++)
-			rows += work_stats(w->nodes[i].work[k])->repairs;
-	}
-	return rows;
-}
-
-/* Does a copy hold what could be forgotten? */
-static bool
-remembers(struct world *w)
-{
-	for (unsigned k = 0; k < w->o.keys; k++)
-		for (unsigned i = 0; i < w->o.copies; i++) {
-			struct node *owner;
-
-			if (object_old(copy_of(w, w->nodes[0].view, k, i, &owner), 0) == OBJECT_FRESH)
-				continue;
-			world_tell(w, "k%u at %c has something to forget", k, node_letter(&owner->id));
-			return true;
-		}
-	return false;
-}
-
-/* With everybody there, and no writes, all that was deleted goes away. */
-static void
-await_forgetting(struct world *w)
-{
-	uint64_t until = w->now + HEAL_LIMIT;
-
-	if (w->o.collect_ms > 10000)
-		return;
-	while (remembers(w) && w->now < until)
-		run_for(w, NS_PER_S);
-	if (!remembers(w))
-		return;
-	fprintf(stderr, "tombstones or old clocks are left %u s after all was healed\n",
-	    (unsigned)(HEAL_LIMIT / NS_PER_S));
-	w->out.broken++;
-}
-
-/* S9: where nothing differs, nothing is moved. */
-static void
-judge_quiet(struct world *w)
-{
-	uint64_t before = moved(w);
-
-	if (!converged(w) || remembers(w))
-		return;
-	run_for(w, 3 * w->o.repair_ms * MS);
-	if (moved(w) == before)
-		return;
-	fprintf(stderr, "S9: %u rows moved between equal copies\n", (unsigned)(moved(w) - before));
-	w->out.broken++;
-}
-
-/* What a node does not own any more goes, where rounds of forgetting need that. */
-static void
-judge_owners(struct world *w)
-{
-	const struct view *v = w->nodes[0].view;
-
-	if (w->o.collect_ms > 10000 || remembers(w))
-		return;
-	for (unsigned k = 0; k < w->o.keys; k++) {
-		struct buf *name = key_name(key_text(k));
-
-		for (unsigned i = 0; i < w->all; i++) {
-			const struct node *n = &w->nodes[i];
-
-			if (view_owns(v, name_partition(buf_slice(name), PARTITIONS), &n->id) ||
-			    disk_find(n->disk, DYN_SPACE_DATA, buf_slice(name)).len == 0)
-				continue;
-			fprintf(stderr, "%c still has k%u, of which it is no owner\n",
-			    node_letter(&n->id), k);
-			w->out.broken++;
-		}
-		buf_unref(name);
-	}
-}
-
-/* Everything works again, for good; what differs, reads of all copies repair, or in
- * most runs the exchanges of trees alone. */
-static void
-heal(struct world *w)
-{
-	uint64_t until = w->now + HEAL_LIMIT;
-
-	w->calm = true;
-	for (unsigned i = 0; i < w->all; i++) {
-		w->nodes[i].full_until = 0;
-		disk_fail_reads(w->nodes[i].disk, NULL, 0);
-	}
-	world_tell(w, "calm");
-	w->o.side = 0;
-	memset(w->cut, 0, sizeof(w->cut));
-	for (unsigned i = 0; i < w->all; i++) {
-		if (!w->nodes[i].alive)
-			node_start(w, &w->nodes[i]);
-	}
-	/* Those that pause go on in this time. */
-	run_for(w, 10 * NS_PER_S);
-	while (w->now < until) {
-		for (unsigned k = 0; w->o.reads_repair && k < w->o.keys; k++) {
-			const struct with how = { .n = (uint8_t)w->o.copies,
-				.r = (uint8_t)w->o.copies, .w = (uint8_t)w->o.w,
-				.lww = is_lww(w, k), .flags = DYN_STRICT };
-
-			start_call(w, &w->nodes[world_below(w, w->all)], 0, OP_GET, k, &how, NULL);
-		}
-		run_for(w, 2 * NS_PER_S);
-		w->settled |= agreed(w);
-		if (converged(w))
-			break;
-	}
-	if (!w->settled) {
-		fprintf(stderr, "S14: no agreement on members and table %u s after all was healed\n",
-		    (unsigned)(HEAL_LIMIT / NS_PER_S));
-		w->out.broken++;
-		return;
-	}
-	await_forgetting(w);
-	judge_quiet(w);
-	judge_owners(w);
-	for (unsigned k = 0; k < w->o.keys; k++)
-		for (unsigned i = 0; i < w->o.copies; i++) {
-			struct node *owner;
-			struct dyn_slice s = copy_of(w, w->nodes[0].view, k, i, &owner);
-			struct buf *object = buf_copy(s.data, s.len);
-			uint64_t ids[IDS_MAX];
-
-			DEMAND(object != NULL);
-			oracle_final(w->oracle, w->now, k, world_index_of(w, owner), ids,
-			    values_of(object, ids, IDS_MAX));
-			buf_unref(object);
-		}
-	for (unsigned i = 0; i < w->all; i++)
-		judge_trees(w, &w->nodes[i]);
-	for (unsigned i = 0; i < w->all; i++)
-		w->out.forgotten += forgotten_by(w, &w->nodes[i]);
-	if (!converged(w)) {
-		fprintf(stderr, "S7: copies differ %u s after all was healed\n", (unsigned)(HEAL_LIMIT / NS_PER_S));
-		w->out.broken++;
-	}
 }
 
 static void
@@ -1231,14 +1039,17 @@ world_free(struct world *w)
 		view_unref(w->nodes[i].saved);
 		disk_free(w->nodes[i].disk);
 		forget_copy(&w->nodes[i]);
-		for (unsigned j = 0; j < w->all; j++)
-			for (unsigned t = 0; t < 2 * THREADS; t++) {
-				struct pipe *p = &w->links[i][j][t / 2].pipe[t % 2];
+		for (unsigned j = 0; j < w->all * w->lanes; j++)
+			for (unsigned back = 0; back < 2; back++) {
+				struct pipe *p = &world_link(w, i, 0, j)->pipe[back];
 
 				world_pipe_clear(p);
 				free(p->frames);
 			}
 	}
+	free(w->links);
+	free(w->cut);
+	free(w->nodes);
 	for (unsigned s = 0; s < SWARM_SESSIONS; s++)
 		for (unsigned k = 0; k < SWARM_KEYS; k++) {
 			clock_fini(&w->sessions[s].last[k].clock);
@@ -1256,57 +1067,79 @@ world_free(struct world *w)
 	free(w);
 }
 
-/* All members at once, with one table. */
+/* v, taken over, with each of its members having followed so far. */
 static struct view *
-first_ring(const struct swarm *o)
+all_follow(struct view *v, bool reading)
 {
-	struct view *v = view_ring(o->nodes, o->copies, PARTITIONS), *next;
+	size_t count = v->count;
+	struct view *next;
 
-	for (unsigned i = 0; o->workers > 1 && i < o->nodes; i++) {
+	for (size_t i = 0; i < count; i++) {
 		struct record r = v->records[i];
 
-		r.workers = (uint8_t)o->workers;
+		r.synced_epoch = v->current->epoch;
+		r.synced = v->current->digest;
+		r.reading = reading;
 		r.stamp++;
 		DEMAND(view_with(&next, v, &r) == 0);
 		view_unref(v);
 		v = next;
 	}
-	return v;
+	DEMAND(view_settle(&next, v) == 0);
+	view_unref(v);
+	return next;
 }
 
-struct outcome
-world_run(const struct swarm *o, uint64_t seed, bool trace)
+/* All members at once, with one table. */
+static struct view *
+first_ring(const struct world *w)
 {
-	const struct oracle_options options = { .skew = UINT64_MAX };
-	struct world *w = calloc(1, sizeof(*w));
-	struct outcome out;
-	size_t broken;
+	struct settings s = { .name = "test", .partitions = w->o.partitions,
+		.n = (uint8_t)w->o.copies, .hash = DYN_HASH_SHA256 };
+	struct record r = record_of(w, &w->nodes[0]);
+	struct view *v, *next;
 
-	DEMAND(w != NULL && o->nodes + o->joins <= NODES_MAX && o->workers <= WORKERS_MOST);
-	w->o = *o;
-	w->trace = trace;
-	w->rng.state = mix64(seed ^ 0x5eed);
-	w->now = NS_PER_S;
-	w->oracle = oracle_new(&options);
-	w->all = o->nodes + o->joins;
-	w->threads = WORKER + o->workers;
-	w->ring = first_ring(o);
-	snprintf(w->seeds, sizeof(w->seeds), "%s,%s", w->ring->records[0].address,
-	    w->ring->records[o->nodes - 1].address);
-	for (unsigned i = 0; i < w->all; i++) {
-		w->nodes[i].id = node_id((char)('a' + i));
-		w->nodes[i].disk = disk_new();
-		w->nodes[i].incarnation = 1;
-		w->nodes[i].drift = 1000;
-		if (o->drift > 0)
-			w->nodes[i].drift += (unsigned)world_below(w, 2 * (uint64_t)o->drift + 1) - o->drift;
-		if (i >= o->nodes) {
-			world_add_event(w, EV_START, i, w->now + world_below(w, o->storm_ms * MS));
-			continue;
-		}
-		w->nodes[i].saved = view_ref(w->ring);
-		node_start(w, &w->nodes[i]);
+	s.ring_id = node_id('r');
+	DEMAND(view_create(&v, &s, &r) == 0);
+	for (unsigned i = 1; i < w->o.nodes; i++) {
+		r = record_of(w, &w->nodes[i]);
+		DEMAND(view_with(&next, v, &r) == 0);
+		view_unref(v);
+		v = next;
 	}
+	DEMAND(view_settle(&next, v) == 0);
+	view_unref(v);
+	return w->o.nodes > 1 ? all_follow(all_follow(next, false), true) : next;
+}
+
+/* By how much the clocks of two nodes may differ, in ns, in a run of a few minutes. */
+static uint64_t
+skew_of(const struct swarm *o)
+{
+	return 10 * MS + (uint64_t)o->drift * 600 * MS + (o->jump_ms > 0 ? 40 * NS_PER_S : 0);
+}
+
+static void
+begin_node(struct world *w, unsigned i)
+{
+	struct node *n = &w->nodes[i];
+
+	n->id = world_id(i);
+	n->disk = disk_new();
+	n->incarnation = 1;
+	n->drift = 1000;
+	n->client = i >= w->members;
+	n->workers = w->o.mixed ? 1 + (unsigned)world_below(w, w->o.workers) : w->o.workers;
+	n->threads = WORKER + n->workers;
+	if (w->o.drift > 0)
+		n->drift += (unsigned)world_below(w, 2 * (uint64_t)w->o.drift + 1) - w->o.drift;
+}
+
+static void
+begin_faults(struct world *w)
+{
+	const struct swarm *o = &w->o;
+
 	/* A new directory is one from before everything. */
 	w->loser = (unsigned)world_below(w, o->nodes);
 	if (o->lose > 0) {
@@ -1315,7 +1148,7 @@ world_run(const struct swarm *o, uint64_t seed, bool trace)
 	}
 	if (o->lose == 2)
 		world_add_event(w, EV_COPY, 0, w->now + world_below(w, o->storm_ms / 4) * MS);
-	run_for(w, 2 * NS_PER_S);
+	world_run_for(w, 2 * NS_PER_S);
 	split_for_good(w);
 	for (unsigned i = 0; i < o->sessions; i++)
 		world_add_event(w, EV_CALL, i, w->now + world_below(w, o->op_gap_ms * MS));
@@ -1325,8 +1158,56 @@ world_run(const struct swarm *o, uint64_t seed, bool trace)
 	fault_again(w, EV_PAUSE, o->pause_ms);
 	fault_again(w, EV_JUMP, o->jump_ms);
 	fault_again(w, EV_FULL, o->full_ms);
-	run_for(w, o->storm_ms * MS);
-	heal(w);
+}
+
+static struct world *
+world_new(const struct swarm *o, uint64_t seed, bool trace)
+{
+	const struct oracle_options options = { .skew = skew_of(o), .ahead = skew_of(o) };
+	struct world *w = calloc(1, sizeof(*w));
+
+	DEMAND(w != NULL && o->nodes > 0 && o->workers > 0 && o->workers <= WORKERS_MOST);
+	w->o = *o;
+	if (o->partitions == 0)
+		w->o.partitions = 16;
+	w->trace = trace;
+	w->rng.state = mix64(seed ^ 0x5eed);
+	w->now = NS_PER_S;
+	w->oracle = oracle_new(&options);
+	w->members = o->nodes + o->joins;
+	w->all = w->members + o->clients;
+	DEMAND(w->all <= NODES_MAX);
+	w->lanes = o->workers == 1 ? world_lane(WORKER, 0) + 1 : LANES;
+	w->nodes = calloc(w->all, sizeof(*w->nodes));
+	w->links = calloc((size_t)w->all * w->all * w->lanes, sizeof(*w->links));
+	w->cut = calloc((size_t)w->all * w->all, sizeof(*w->cut));
+	DEMAND(w->nodes != NULL && w->links != NULL && w->cut != NULL);
+	for (unsigned i = 0; i < w->all; i++)
+		begin_node(w, i);
+	w->ring = first_ring(w);
+	snprintf(w->seeds, sizeof(w->seeds), "%s,%s", w->ring->records[0].address,
+	    w->ring->records[o->nodes - 1].address);
+	return w;
+}
+
+struct outcome
+world_run(const struct swarm *o, uint64_t seed, bool trace)
+{
+	struct world *w = world_new(o, seed, trace);
+	struct outcome out;
+	size_t broken;
+
+	for (unsigned i = 0; i < w->all; i++) {
+		if (i >= o->nodes) {
+			world_add_event(w, EV_START, i, w->now + world_below(w, o->storm_ms * MS));
+			continue;
+		}
+		w->nodes[i].saved = view_ref(w->ring);
+		world_node_start(w, &w->nodes[i]);
+	}
+	begin_faults(w);
+	world_run_for(w, o->storm_ms * MS);
+	world_heal(w);
 	broken = oracle_judge(w->oracle);
 	for (size_t i = 0; i < broken; i++)
 		fprintf(stderr, "%s\n", oracle_violation(w->oracle, i).story);

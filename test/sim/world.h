@@ -16,12 +16,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { SWARM_KEYS = 8, SWARM_SESSIONS = 6, SWARM_COPIES = 5 };
+enum { SWARM_KEYS = 8, SWARM_SESSIONS = 6, SWARM_COPIES = 5, EXPIRY_MAX_MS = 8000 };
 
 struct swarm {
 	unsigned nodes, keys, sessions;
 	unsigned joins;         /* nodes that come while it storms */
+	unsigned clients;       /* too, and are never members */
 	unsigned workers;       /* of a node */
+	unsigned mixed;         /* or fewer, each its own number */
+	unsigned partitions;    /* 0 = 16 */
 	unsigned copies, r, w;
 	unsigned drift;         /* of a node's clock, in 1,000, at most */
 	unsigned storm_ms;      /* how long it storms */
@@ -34,6 +37,7 @@ struct swarm {
 	unsigned big;           /* bytes of a value, at most; 0: all are small */
 	unsigned commit_us;     /* at most */
 	unsigned mailbox_us;    /* a letter between two threads takes, at most */
+	unsigned expiry;        /* puts of what expires within EXPIRY_MAX_MS, in 1,000 */
 	unsigned weak;          /* puts not to disk, in 1,000 */
 	unsigned strict;        /* calls with DYN_STRICT, in 1,000 */
 	unsigned hint_bytes, hint_age_ms; /* limits of hints, now and then tiny */
@@ -49,7 +53,7 @@ struct swarm {
 
 /* Each by name: a run that fails is told, and made smaller, by them. */
 #define SWARM_FIELDS(X)                                                        \
-	X(nodes) X(joins) X(workers) X(copies) X(drift) X(keys) X(sessions)    \
+	X(nodes) X(joins) X(clients) X(workers) X(mixed) X(partitions) X(expiry) X(copies) X(drift) X(keys) X(sessions)    \
 	X(r) X(w) X(storm_ms) X(op_gap_ms)                                     \
 	X(crash_ms) X(break_ms) X(split_ms) X(pause_ms) X(jump_ms) X(full_ms)  \
 	X(slow_frame) X(hang_ms) X(fail_commit) X(fail_read) X(big)            \

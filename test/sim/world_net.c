@@ -102,6 +102,76 @@ world_free_event(struct event *e)
 	free(e);
 }
 
+/* Letters as long as there are some: what is read in traces. */
+struct dyn_id
+world_id(unsigned i)
+{
+	struct dyn_id id = { { 0 } };
+
+	id.bytes[6] = (unsigned char)(('a' + i) >> 8);
+	id.bytes[7] = (unsigned char)('a' + i);
+	return id;
+}
+
+const char *
+world_name(const struct world *w, const struct node *n)
+{
+	static char text[4][16];
+	static unsigned next;
+	unsigned i = world_index_of(w, n);
+	char *name = text[next++ % ARRAY_LEN(text)];
+
+	if (i < 26)
+		snprintf(name, sizeof(text[0]), "%c", 'a' + (int)i);
+	else
+		snprintf(name, sizeof(text[0]), "n%u", i);
+	return name;
+}
+
+struct link *
+world_link(const struct world *w, unsigned from, unsigned to, unsigned lane)
+{
+	return &w->links[((size_t)from * w->all + to) * w->lanes + lane];
+}
+
+bool *
+world_cut(const struct world *w, unsigned from, unsigned to)
+{
+	return &w->cut[(size_t)from * w->all + to];
+}
+
+unsigned
+world_lane(unsigned thread, unsigned worker)
+{
+	return thread < WORKER ? thread : WORKER + (thread - WORKER) * WORKERS_MOST + worker;
+}
+
+unsigned
+world_lane_from(unsigned lane)
+{
+	return lane < WORKER ? lane : WORKER + (lane - WORKER) / WORKERS_MOST;
+}
+
+unsigned
+world_lane_to(unsigned lane)
+{
+	return lane < WORKER ? lane : WORKER + (lane - WORKER) % WORKERS_MOST;
+}
+
+bool
+world_has_lane(const struct world *w, unsigned from, unsigned to, unsigned lane)
+{
+	return from != to && !w->nodes[to].client && (lane != SYNC || !w->nodes[from].client) &&
+	    world_lane_from(lane) < w->nodes[from].threads &&
+	    world_lane_to(lane) < w->nodes[to].threads;
+}
+
+unsigned
+world_worker(const struct node *n, unsigned partition)
+{
+	return partition % n->workers;
+}
+
 static struct node *
 node_at(struct world *w, const char *address)
 {
@@ -120,7 +190,7 @@ world_index_of(const struct world *w, const struct node *n)
 struct node *
 world_node_of(struct world *w, const struct dyn_id *id)
 {
-	return &w->nodes[node_letter(id) - 'a'];
+	return &w->nodes[(id->bytes[6] << 8 | id->bytes[7]) - 'a'];
 }
 
 /* What the node's own clocks say. */
@@ -177,7 +247,7 @@ world_pipe_clear(struct pipe *p)
 static void
 pipe_add(struct world *w, unsigned from, unsigned to, unsigned lane, bool back, struct buf *frame)
 {
-	struct link *l = &w->links[from][to][lane];
+	struct link *l = world_link(w, from, to, lane);
 	struct pipe *p = &l->pipe[back];
 	struct event *e;
 	uint64_t at;
@@ -205,7 +275,7 @@ pipe_add(struct world *w, unsigned from, unsigned to, unsigned lane, bool back, 
 void
 world_break_link(struct world *w, unsigned from, unsigned to, unsigned lane, uint64_t noticed)
 {
-	struct link *l = &w->links[from][to][lane];
+	struct link *l = world_link(w, from, to, lane);
 	struct event *e;
 
 	if (!l->up || l->half)
@@ -223,10 +293,10 @@ world_break_link(struct world *w, unsigned from, unsigned to, unsigned lane, uin
 void
 world_dial_later(struct world *w, unsigned from, unsigned to, unsigned lane)
 {
-	struct link *l = &w->links[from][to][lane];
+	struct link *l = world_link(w, from, to, lane);
 	struct event *e;
 
-	if (l->dialling || l->up || from == to)
+	if (l->dialling || l->up || !world_has_lane(w, from, to, lane))
 		return;
 	l->dialling = true;
 	e = world_add_event(w, EV_DIAL, from, w->now + (5 + world_below(w, 200)) * MS);
@@ -237,7 +307,7 @@ world_dial_later(struct world *w, unsigned from, unsigned to, unsigned lane)
 void
 world_dial(struct world *w, struct event *e)
 {
-	struct link *l = &w->links[e->node][e->other][e->lane];
+	struct link *l = world_link(w, e->node, e->other, e->lane);
 	struct node *n = &w->nodes[e->node], *to = &w->nodes[e->other];
 
 	l->dialling = false;
@@ -247,7 +317,7 @@ world_dial(struct world *w, struct event *e)
 		detect_refused(n->detect, &to->id, world_moment_of(w, n), &n->out[GOSSIP]);
 		world_carry_out(w, n);
 	}
-	if (!to->alive || w->cut[e->node][e->other] || w->cut[e->other][e->node] ||
+	if (!to->alive || *world_cut(w, e->node, e->other) || *world_cut(w, e->other, e->node) ||
 	    to->paused_until > w->now) {
 		world_dial_later(w, e->node, e->other, e->lane);
 		return;
@@ -256,7 +326,8 @@ world_dial(struct world *w, struct event *e)
 	l->used = l->half = false;
 	l->epoch++;
 	if (e->lane >= WORKER)
-		work_peer_up(n->work[e->lane - WORKER], &to->id, e->lane - WORKER);
+		work_peer_up(n->work[world_lane_from(e->lane) - WORKER], &to->id,
+		    world_lane_to(e->lane) - WORKER);
 	else if (e->lane == GOSSIP)
 		detect_answered(n->detect, &to->id, world_moment_of(w, n), &n->out[GOSSIP]);
 	world_carry_out(w, n);
@@ -273,15 +344,16 @@ unreachable(struct world *w, struct node *n, const struct dyn_id *id, const char
 void
 world_link_lost(struct world *w, struct event *e)
 {
-	struct link *l = &w->links[e->node][e->other][e->lane];
+	struct link *l = world_link(w, e->node, e->other, e->lane);
 	struct node *n = &w->nodes[e->node], *to = &w->nodes[e->other];
 
 	if (!n->alive || !l->up || l->epoch != e->epoch)
 		return;
 	l->up = l->half = false;
 	if (e->lane >= WORKER)
-		work_peer_down(n->work[e->lane - WORKER], &to->id, e->lane - WORKER, !l->used,
-		    world_moment_of(w, n), &n->out[e->lane]);
+		work_peer_down(n->work[world_lane_from(e->lane) - WORKER], &to->id,
+		    world_lane_to(e->lane) - WORKER, !l->used, world_moment_of(w, n),
+		    &n->out[world_lane_from(e->lane)]);
 	else if (e->lane == SYNC)
 		sync_lost(n->sync, &to->id, world_moment_of(w, n), &n->out[SYNC]);
 	else
@@ -291,8 +363,9 @@ world_link_lost(struct world *w, struct event *e)
 }
 
 void
-world_send_frame(struct world *w, struct node *n, unsigned lane, struct effect *e)
+world_send_frame(struct world *w, struct node *n, unsigned thread, struct effect *e)
 {
+	unsigned lane = world_lane(thread, e->worker);
 	struct node *to;
 	struct link *l;
 	struct frame f;
@@ -300,8 +373,7 @@ world_send_frame(struct world *w, struct node *n, unsigned lane, struct effect *
 	if (id_is_zero(&e->to) && e->address == NULL)
 		return;
 	to = id_is_zero(&e->to) ? node_at(w, e->address) : world_node_of(w, &e->to);
-	DEMAND(lane < WORKER || e->worker == lane - WORKER);
-	l = &w->links[world_index_of(w, n)][world_index_of(w, to)][lane];
+	l = world_link(w, world_index_of(w, n), world_index_of(w, to), lane);
 	DEMAND(frame_decode(&f, buf_slice(e->frame)) == 0);
 	if (l->up) {
 		l->used = true;
@@ -311,17 +383,19 @@ world_send_frame(struct world *w, struct node *n, unsigned lane, struct effect *
 	} else if (lane == GOSSIP) {
 		unreachable(w, n, &e->to, e->address);
 	} else if (f.request != 0) {
-		work_send_failed(n->work[lane - WORKER], &e->to, f.request, world_moment_of(w, n),
-		    &n->out[lane]);
+		work_send_failed(n->work[thread - WORKER], &e->to, f.request, world_moment_of(w, n),
+		    &n->out[thread]);
 	}
 }
 
+/* The token of a connection: who dialled it (12 bits), by which lane (4), and which
+ * one of them. */
 void
-world_send_reply(struct world *w, struct node *n, unsigned lane, struct effect *e)
+world_send_reply(struct world *w, struct node *n, struct effect *e)
 {
-	unsigned from = (unsigned)(e->conn & 0xff) - 1;
+	unsigned from = (unsigned)(e->conn & 0xfff) - 1, lane = (unsigned)(e->conn >> 12 & 0xf);
 
-	if (w->links[from][world_index_of(w, n)][lane].epoch == e->conn >> 8)
+	if (world_link(w, from, world_index_of(w, n), lane)->epoch == e->conn >> 16)
 		pipe_add(w, from, world_index_of(w, n), lane, true, e->frame);
 }
 
@@ -329,24 +403,26 @@ static void
 frame_came(struct world *w, struct event *e, struct buf *frame)
 {
 	struct node *n = &w->nodes[e->node], *from = &w->nodes[e->other];
-	uint64_t conn = e->epoch << 8 | (e->other + 1);
+	unsigned thread = e->back ? world_lane_from(e->lane) : world_lane_to(e->lane);
+	uint64_t conn = e->epoch << 16 | e->lane << 12 | (e->other + 1);
+	static const struct dyn_id stranger;
+	const struct dyn_id *id = from->client ? &stranger : &from->id;
 	struct moment m = world_moment_of(w, n);
 	struct frame f;
 	union msg msg;
 
 	DEMAND(frame_decode(&f, buf_slice(frame)) == 0);
 	w->digest = mix64(w->digest ^ f.kind);
-	if (e->lane >= WORKER) {
-		DEMAND(work_frame(n->work[e->lane - WORKER], &from->id, conn, &f, m,
-		    &n->out[e->lane]) == 0);
-	} else if (e->lane == SYNC) {
-		DEMAND(sync_frame(n->sync, &from->id, conn, &f, m, &n->out[SYNC]) == 0);
+	if (thread >= WORKER) {
+		DEMAND(work_frame(n->work[thread - WORKER], id, conn, &f, m, &n->out[thread]) == 0);
+	} else if (thread == SYNC) {
+		DEMAND(sync_frame(n->sync, id, conn, &f, m, &n->out[SYNC]) == 0);
 	} else {
 		DEMAND(msg_decode(f.kind, f.body, &msg) == 0);
-		detect_frame(n->detect, &from->id, conn, &f, &msg, m, &n->out[GOSSIP]);
-		DEMAND(member_frame(n->member, &from->id, conn, &f, &msg, m, &n->out[GOSSIP]) == 0);
+		detect_frame(n->detect, id, conn, &f, &msg, m, &n->out[GOSSIP]);
+		DEMAND(member_frame(n->member, id, conn, &f, &msg, m, &n->out[GOSSIP]) == 0);
 		if (f.kind == MSG_GOSSIP_ACK)
-			detect_answered(n->detect, &from->id, m, &n->out[GOSSIP]);
+			detect_answered(n->detect, id, m, &n->out[GOSSIP]);
 	}
 	world_carry_out(w, n);
 }
@@ -355,13 +431,13 @@ void
 world_deliver(struct world *w, struct event *e)
 {
 	unsigned i = e->back ? e->node : e->other, j = e->back ? e->other : e->node;
-	struct link *l = &w->links[i][j][e->lane];
+	struct link *l = world_link(w, i, j, e->lane);
 	struct pipe *p = &l->pipe[e->back];
 	struct buf *frame;
 
 	if (l->epoch != e->epoch || !w->nodes[e->node].alive || p->count == 0)
 		return;
-	if (w->cut[e->other][e->node]) {
+	if (*world_cut(w, e->other, e->node)) {
 		struct event *again = world_add_event(w, EV_DELIVER, e->node, w->now + 20 * MS);
 
 		again->other = e->other;

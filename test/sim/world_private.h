@@ -23,14 +23,17 @@
 #include "test/sim/disk.h"
 
 #define MS NS_PER_MS
-#define NODES_MAX 26 /* letters */
+#define NODES_MAX 1024
 #define IDS_MAX 256 /* values in one answer */
-#define PARTITIONS 16
 #define HEAL_LIMIT (120 * NS_PER_S)
 
-/* WORKER is the first of them; each talks to the same one of another node. */
+/* WORKER is the first of them. */
 enum { WORKERS_MOST = 3 };
 enum thread { GOSSIP, SYNC, WORKER, THREADS = WORKER + WORKERS_MOST };
+
+/* Between two nodes there is a lane for gossip, one for sync, and one for each worker
+ * of the one and each of the other, by world_lane. */
+enum { LANES = WORKER + WORKERS_MOST * WORKERS_MOST };
 
 enum event_kind {
 	EV_DELIVER, /* the first frame of a pipe */
@@ -76,7 +79,8 @@ struct link {
 
 struct node {
 	struct dyn_id id;
-	bool alive;
+	bool alive, client;
+	unsigned workers, threads;
 	uint64_t life, incarnation, actor, paused_until;
 	int64_t skew_ms;
 	struct disk *disk;
@@ -129,9 +133,9 @@ struct world {
 	uint64_t now, order, digest, ids;
 	struct event **heap;
 	size_t count, cap;
-	struct node nodes[NODES_MAX];
-	struct link links[NODES_MAX][NODES_MAX][THREADS];
-	bool cut[NODES_MAX][NODES_MAX];
+	struct node *nodes;
+	struct link *links; /* world_link */
+	bool *cut;          /* world_cut */
 	struct session sessions[SWARM_SESSIONS];
 	struct call *calls;
 	struct oracle *oracle;
@@ -139,8 +143,9 @@ struct world {
 	struct view *ring; /* the first one */
 	char seeds[2 * DYN_ADDRESS_MAX];
 	bool settled;     /* in the end all had the same view */
-	unsigned all;     /* nodes: of the first ring and those that join it */
-	unsigned threads; /* of a node */
+	unsigned members; /* of the first ring and those that join it */
+	unsigned all;     /* with clients, which come after them */
+	unsigned lanes;
 	bool calm, trace;
 	unsigned open; /* calls not ended */
 	unsigned loser; /* of its directory */
@@ -148,6 +153,19 @@ struct world {
 
 /* world.c */
 void world_carry_out(struct world *, struct node *);
+void world_run_for(struct world *, uint64_t ns);
+void world_node_start(struct world *, struct node *);
+void world_start_call(struct world *w, struct node *n, unsigned session, enum op_kind kind,
+    unsigned key, const struct with *with, const struct context *seen);
+bool world_is_lww(const struct world *w, unsigned key);
+const char *world_key(unsigned key);
+size_t world_values(const struct buf *object, uint64_t now_ms, uint64_t *ids, size_t max);
+uint64_t world_forgotten_by(const struct node *n);
+
+/* world_end.c */
+void world_judge_trees(struct world *w, struct node *n);
+/* Everything works again, for good, and is judged. */
+void world_heal(struct world *w);
 
 /* world_net.c */
 uint64_t world_below(struct world *w, uint64_t n);
@@ -159,6 +177,19 @@ struct event *world_add_event(struct world *w, enum event_kind kind, unsigned no
     uint64_t at);
 struct event *world_pop_event(struct world *w);
 void world_free_event(struct event *e);
+struct dyn_id world_id(unsigned i);
+const char *world_name(const struct world *w, const struct node *n);
+struct link *world_link(const struct world *w, unsigned from, unsigned to, unsigned lane);
+bool *world_cut(const struct world *w, unsigned from, unsigned to);
+/* Is there such a lane from one to the other?  Nobody dials a client. */
+bool world_has_lane(const struct world *w, unsigned from, unsigned to, unsigned lane);
+/* Of a thread, to this worker of the other. */
+unsigned world_lane(unsigned thread, unsigned worker);
+/* Which threads speak by it. */
+unsigned world_lane_from(unsigned lane);
+unsigned world_lane_to(unsigned lane);
+/* The worker of a node that a partition is. */
+unsigned world_worker(const struct node *n, unsigned partition);
 unsigned world_index_of(const struct world *w, const struct node *n);
 struct node *world_node_of(struct world *w, const struct dyn_id *id);
 struct moment world_moment_of(const struct world *w, const struct node *n);
@@ -172,8 +203,8 @@ void world_break_link(struct world *w, unsigned from, unsigned to, unsigned lane
 void world_dial_later(struct world *w, unsigned from, unsigned to, unsigned lane);
 void world_dial(struct world *w, struct event *e);
 void world_link_lost(struct world *w, struct event *e);
-void world_send_frame(struct world *w, struct node *n, unsigned lane, struct effect *e);
-void world_send_reply(struct world *w, struct node *n, unsigned lane, struct effect *e);
+void world_send_frame(struct world *w, struct node *n, unsigned thread, struct effect *e);
+void world_send_reply(struct world *w, struct node *n, struct effect *e);
 void world_deliver(struct world *w, struct event *e);
 
 #endif
