@@ -1112,9 +1112,8 @@ first_ring(const struct world *w)
 	return w->o.nodes > 1 ? all_follow(all_follow(next, false), true) : next;
 }
 
-/* By how much the clocks of two nodes may differ, in ns, in a run of a few minutes. */
-static uint64_t
-skew_of(const struct swarm *o)
+uint64_t
+world_skew(const struct swarm *o)
 {
 	return 10 * MS + (uint64_t)o->drift * 600 * MS + (o->jump_ms > 0 ? 40 * NS_PER_S : 0);
 }
@@ -1163,7 +1162,7 @@ begin_faults(struct world *w)
 static struct world *
 world_new(const struct swarm *o, uint64_t seed, bool trace)
 {
-	const struct oracle_options options = { .skew = skew_of(o), .ahead = skew_of(o) };
+	const struct oracle_options options = { .skew = world_skew(o), .ahead = world_skew(o) };
 	struct world *w = calloc(1, sizeof(*w));
 
 	DEMAND(w != NULL && o->nodes > 0 && o->workers > 0 && o->workers <= WORKERS_MOST);

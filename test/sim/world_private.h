@@ -160,6 +160,8 @@ void world_start_call(struct world *w, struct node *n, unsigned session, enum op
 bool world_is_lww(const struct world *w, unsigned key);
 const char *world_key(unsigned key);
 size_t world_values(const struct buf *object, uint64_t now_ms, uint64_t *ids, size_t max);
+/* By how much the clocks of two nodes may differ, in ns, in a run of a few minutes. */
+uint64_t world_skew(const struct swarm *);
 uint64_t world_forgotten_by(const struct node *n);
 
 /* world_end.c */
