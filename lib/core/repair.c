@@ -646,33 +646,46 @@ repair_frame(struct repair *r, const struct dyn_id *from, uint64_t conn, const s
 
 /* ------------------------------------------------------------ other events */
 
-/* With whom do we share something? */
+/* An exchange with this member, if it can be compared with. */
+static void
+want_with(struct repair *r, const struct dyn_id *id, struct moment m)
+{
+	const struct record *rec = view_find(r->view, id);
+	struct exchange *x;
+
+	if (rec == NULL || rec->state != RECORD_JOINED || id_equal(id, &r->o.self))
+		return;
+	x = repair_find(r, id);
+	if (x == NULL) {
+		x = mem_zalloc(sizeof(*x));
+		if (x == NULL)
+			return; /* the next view brings it */
+		x->peer = *id;
+		x->until = m.now; /* as soon as the trees stand */
+		list_init(&x->link);
+		list_add(&r->exchanges, &x->link);
+	}
+	x->wanted = true;
+}
+
+/* With whom do we share something?  By the other owners of what is ours: in a large
+ * ring those are few, and asking all members about all partitions would be slow. */
 static void
 want(struct repair *r, struct moment m)
 {
+	const struct table *t = r->view->current;
+
 	LIST_EACH(l, &r->exchanges)
 		CONTAINER_OF(l, struct exchange, link)->wanted = false;
-	for (size_t i = 0; i < r->view->count; i++) {
-		const struct record *rec = &r->view->records[i];
-		struct exchange *x = repair_find(r, &rec->id);
-		unsigned p = 0;
+	for (unsigned p = 0; p < r->partitions; p++) {
+		const uint16_t *owners;
+		unsigned count = table_owners(t, p, &owners);
 
-		if (rec->state != RECORD_JOINED || id_equal(&rec->id, &r->o.self))
+		if (!repair_shares(r, p, &r->o.self))
 			continue;
-		while (p < r->partitions && !repair_shares(r, p, &rec->id))
-			p++;
-		if (p == r->partitions)
-			continue;
-		if (x == NULL) {
-			x = mem_zalloc(sizeof(*x));
-			if (x == NULL)
-				continue; /* the next view brings it */
-			x->peer = rec->id;
-			x->until = m.now; /* as soon as the trees stand */
-			list_init(&x->link);
-			list_add(&r->exchanges, &x->link);
-		}
-		x->wanted = true;
+		for (unsigned i = 0; i < count; i++)
+			if (repair_shares(r, p, &t->seats[owners[i]].node))
+				want_with(r, &t->seats[owners[i]].node, m);
 	}
 	LIST_EACH_SAFE(l, next, &r->exchanges) {
 		struct exchange *x = CONTAINER_OF(l, struct exchange, link);
