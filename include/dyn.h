@@ -108,7 +108,8 @@ DYN_API void dyn_buffer_free(struct dyn_buffer *);
 	X(DYN_EREADONLY, -24, "the directory cannot be written")               \
 	X(DYN_EMOVED, -25, "the partition has other owners now")               \
 	X(DYN_ENOTFOUND, -26, "no such entry")                                 \
-	X(DYN_EFENCED, -27, "another process runs as this node")
+	X(DYN_EFENCED, -27, "another process runs as this node")               \
+	X(DYN_ELEFT, -28, "the node has left the ring, or was forgotten by it")
 
 enum dyn_error_code {
 	DYN_OK = 0,
@@ -159,7 +160,10 @@ enum dyn_join {
 	                    * seeds, or if this node is the first of them and
 	                    * no other answers, create the ring */
 	DYN_JOIN_CREATE,   /* new directory: create a ring, ask nobody */
-	DYN_JOIN_ONLY      /* new directory: join, never create */
+	DYN_JOIN_ONLY,     /* new directory: join, never create */
+	DYN_JOIN_WAIT      /* new directory: be known to the ring, and join when
+	                    * that is ordered (dyn_plan_join): so several join by
+	                    * one change */
 };
 
 /* When may a write be called stored at one node? */

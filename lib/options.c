@@ -43,7 +43,7 @@ check_role(const struct dyn_options *o, struct dyn_error *e)
 {
 	if ((unsigned)o->role > DYN_LOCAL)
 		return bad(e, "role is none of enum dyn_role");
-	if ((unsigned)o->join > DYN_JOIN_ONLY)
+	if ((unsigned)o->join > DYN_JOIN_WAIT)
 		return bad(e, "join is none of enum dyn_join");
 	if (o->role == DYN_PEER && o->listen == NULL)
 		return bad(e, "listen: a peer needs an address to be reached at");

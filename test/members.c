@@ -22,7 +22,7 @@ static void
 happening_free(struct happening *h)
 {
 	buf_unref(h->frame);
-	table_unref(h->table);
+	view_unref(h->view);
 	free(h);
 }
 
@@ -171,7 +171,7 @@ publish(struct sim *s, unsigned i, struct view *v)
 		return;
 	n->last = v->current->digest;
 	h = plan(s, SYNCED, i, 10 * MS + rng_below(&s->rng, 300 * MS));
-	h->table = table_ref(v->current);
+	h->view = view_ref(v);
 }
 
 static void
@@ -357,7 +357,7 @@ happen(struct sim *s, struct happening *h)
 		    n->m, &h->id, h->address, DYN_EIO, sim_moment(s), &s->out);
 		break;
 	case SYNCED:
-		member_synced(n->m, h->table, sim_moment(s), &s->out);
+		member_synced(n->m, h->view, sim_moment(s), &s->out);
 		break;
 	}
 	sim_carry_out(s, h->to);

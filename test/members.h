@@ -37,7 +37,7 @@ struct happening {
 	struct buf *frame;
 	struct dyn_id id;
 	const char *address;
-	struct table *table;
+	struct view *view; /* SYNCED */
 };
 
 struct sim {

@@ -392,7 +392,7 @@ look(struct collect *c, struct moment m, struct outbox *out)
 	if (rc == 0) {
 		msg.collect.list = buf_slice(list);
 		for (size_t i = 0; i < c->view->count && rc == 0; i++)
-			if (c->view->records[i].state == RECORD_JOINED &&
+			if (record_is_member(&c->view->records[i]) &&
 			    !id_equal(&c->view->records[i].id, &c->o.self))
 				rc = send(c, &c->view->records[i].id, MSG_COLLECT, &msg, out);
 		/* Bits are read by this list, as it is now. */

@@ -554,7 +554,7 @@ let_go(const struct detect *d, const struct view *v, struct outbox *out)
 	for (size_t i = 0; i < d->count; i++) {
 		const struct record *r = view_find(v, &d->list[i].id);
 
-		if (r == NULL || r->state != RECORD_JOINED)
+		if (r == NULL || !record_is_here(r))
 			set_state(&d->list[i], DYN_LIVE, out);
 	}
 }
@@ -572,7 +572,7 @@ detect_view(struct detect *d, struct view *v, struct moment m, struct outbox *ou
 	}
 	let_go(d, v, out);
 	for (size_t i = 0; i < v->count; i++)
-		if (v->records[i].state == RECORD_JOINED &&
+		if (record_is_here(&v->records[i]) &&
 		    !id_equal(&v->records[i].id, &d->o.self))
 			watch_from(d, &v->records[i], &list[count++], m);
 	mem_free(d->list);

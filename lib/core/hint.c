@@ -287,7 +287,7 @@ set_targets(struct hint *h, struct flight *f, struct moment m)
 	const struct record *rec = view_find(h->view, owner);
 	struct group g[2];
 	unsigned groups = view_writers(h->view, f->partition, g);
-	bool present = rec != NULL && rec->state == RECORD_JOINED;
+	bool present = rec != NULL && record_is_member(rec);
 	bool enough = true;
 
 	for (unsigned k = 0; k < groups; k++) {
@@ -495,7 +495,7 @@ hint_view(struct hint *h, struct view *v, struct moment m)
 		if (d->count > 0 && d->flying == 0)
 			d->next_at = MIN(d->next_at, m.now);
 		/* Forgotten: nobody will ask what it lacks. */
-		if (owner == NULL || owner->state != RECORD_JOINED)
+		if (owner == NULL || !record_is_member(owner))
 			hint_clean(h, d);
 	}
 }

@@ -133,6 +133,23 @@ publish(struct member *m, struct view *v, struct moment now, struct outbox *out)
 		m->push_at = MIN(m->push_at, m->pushed_at + PUSH_GAP);
 }
 
+/* What others decided of this node. */
+static void
+look_at_self(struct member *m, const struct view *v, struct outbox *out)
+{
+	const struct record *now = view_find(v, &m->self.id);
+
+	if (now == NULL || now->state == m->self.state)
+		return;
+	m->self.state = now->state;
+	if (now->state == RECORD_FORGOTTEN)
+		member_fail(m, out, DYN_ELEFT, "this node was forgotten by the ring");
+	else
+		outbox_log(out, DYN_LOG_INFO, "this node %s",
+		    now->state == RECORD_LEFT ? "has left the ring" :
+		    now->state == RECORD_LEAVING ? "leaves the ring" : "joins the ring");
+}
+
 /* v (owned) with all that follows from it is the view now. */
 static int
 adopt(struct member *m, struct view *v, struct moment now, struct outbox *out)
@@ -152,6 +169,8 @@ adopt(struct member *m, struct view *v, struct moment now, struct outbox *out)
 		view_unref(v);
 	else
 		publish(m, v, now, out);
+	if (m->state == MEMBER_IN)
+		look_at_self(m, m->view, out);
 	return 0;
 }
 
@@ -174,7 +193,7 @@ verify(struct member *m, const struct view *v, struct outbox *out)
 static bool
 is_stale(const struct member *m, const struct view *v)
 {
-	return m->state == MEMBER_IN && v->base != NULL &&
+	return m->state == MEMBER_IN && record_is_member(&m->self) && v->base != NULL &&
 	    v->base->collected > MAX(m->view->current->epoch, m->cleared);
 }
 
@@ -291,6 +310,17 @@ create(struct member *m, struct moment now, struct outbox *out)
 	    s.name, s.n, (unsigned)s.partitions);
 }
 
+/* What it has may be older than what the ring has forgotten, and its seat is another's. */
+static void
+gone(struct member *m, const struct record *r, struct outbox *out)
+{
+	member_fail(m, out, DYN_ELEFT,
+	    r->state == RECORD_LEFT
+		? "this node has left the ring; it can join as a new one, with an empty directory"
+		: "this node was forgotten by the ring; it can join as a new one, with an empty "
+		  "directory");
+}
+
 /* Back with old data: nobody is needed; tell the others where I am now. */
 static int
 come_back(struct member *m, struct view *saved, struct moment now, struct outbox *out)
@@ -298,10 +328,15 @@ come_back(struct member *m, struct view *saved, struct moment now, struct outbox
 	const struct record *old = view_find(saved, &m->self.id);
 	int rc;
 
+	if (old != NULL && !record_is_here(old)) {
+		gone(m, old, out);
+		return 0;
+	}
 	if (old != NULL) {
 		m->self.incarnation = MAX(m->self.incarnation, old->incarnation + 1);
 		m->self.synced_epoch = old->synced_epoch;
 		m->self.synced = old->synced;
+		m->self.less = old->less;
 		m->self.reading = old->reading;
 	}
 	rc = view_joining(&m->joining, &m->expected, &m->self);
@@ -396,12 +431,12 @@ member_new(struct member **out, const struct member_options *o, struct moment no
 	if (m == NULL)
 		return DYN_ENOMEM;
 	m->self = o->self;
-	m->self.state = RECORD_JOINED;
+	m->self.state = o->join == DYN_JOIN_WAIT ? RECORD_WAITING : RECORD_JOINED;
 	m->self.stamp = 1;
 	m->expected = o->settings;
 	m->join = o->join;
 	m->rng.state = o->seed;
-	m->push_at = m->create_at = TIME_NEVER;
+	m->push_at = m->create_at = m->change_at = TIME_NEVER;
 	m->born_at = m->overtaken_at = now.now;
 	rc = split_seeds(m, o->seeds);
 	if (rc == 0)
@@ -422,6 +457,7 @@ member_free(struct member *m)
 	view_unref(m->view);
 	view_unref(m->joining);
 	view_unref(m->held);
+	view_unref(m->change);
 	buf_unref(m->ledger);
 	buf_unref(m->bytes);
 	mem_free(m->seeds_text);
@@ -445,7 +481,7 @@ member_wake(const struct member *m)
 {
 	if (m->state == MEMBER_FAILED)
 		return TIME_NEVER;
-	return MIN(m->next_at, MIN(m->push_at, m->create_at));
+	return MIN(MIN(m->next_at, m->change_at), MIN(m->push_at, m->create_at));
 }
 
 /* My record changed.  If there is no memory for it, the next round tries. */
@@ -465,6 +501,8 @@ member_tick(struct member *m, struct moment now, struct outbox *out)
 	}
 	if (m->state == MEMBER_IN && now.now >= m->push_at)
 		gossip_push(m, now, out);
+	if (m->state == MEMBER_CLIENT && now.now >= m->change_at)
+		gossip_tell_change(m, now, out);
 	if (m->state == MEMBER_FAILED || now.now < m->next_at)
 		return;
 	m->tries = 0;
@@ -483,17 +521,33 @@ member_tick(struct member *m, struct moment now, struct outbox *out)
 }
 
 void
-member_synced(
-    struct member *m, const struct table *t, struct moment now, struct outbox *out)
+member_synced(struct member *m, const struct view *by, struct moment now, struct outbox *out)
 {
+	const struct table *t = by->current;
+	unsigned less = view_forgotten(by);
+
 	if (m->state != MEMBER_IN || table_compare(t, m->view->current) != 0 ||
-	    record_synced(&m->self, t))
+	    (record_synced(&m->self, t) && m->self.less >= less))
 		return;
+	if (!record_synced(&m->self, t))
+		m->self.reading = 0;
 	m->self.synced_epoch = t->epoch;
 	m->self.synced = t->digest;
-	m->self.reading = 0;
+	m->self.less = (uint16_t)less;
 	m->self.stamp++;
 	refresh(m, now, out);
+}
+
+void
+member_change(struct member *m, struct view *v, struct moment now, struct outbox *out)
+{
+	if (m->state == MEMBER_IN) {
+		member_learn(m, v, now, out);
+	} else if (m->state == MEMBER_CLIENT) {
+		view_unref(m->change);
+		m->change = view_ref(v);
+		gossip_tell_change(m, now, out);
+	}
 }
 
 void

@@ -34,7 +34,8 @@
  * that was made for that (core/collect.h).  So if a view comes in which such a table
  * is the base, and this node is not there yet, then its directory is an old copy, and
  * would bring back what was deleted.  It does not follow before its copies have been
- * cleared (FX_STALE, member_cleared); until then nobody takes what it sends.
+ * cleared (FX_STALE, member_cleared); until then nobody takes what it sends.  (Who has
+ * left, or waits to be asked to join, owns nothing, and is not waited for.)
  *
  * The caller sends FX_SEND frames on gossip connections and tells about those
  * that failed; the machine never waits for any of them.  Effects are in order:
@@ -55,6 +56,7 @@
 #define CLIENT_POLL (10 * NS_PER_S) /* paper 6.4 */
 #define PUSH_GAP (50 * NS_PER_MS)   /* changes within it leave together */
 #define POKE_GAP (20 * NS_PER_MS)   /* pokes within it are one */
+#define CHANGE_RETRY (500 * NS_PER_MS) /* a client tells its orders again */
 #define GOSSIP_FANOUT 3             /* members told of a change at once */
 #define SEED_ROUNDS 10              /* every so many rounds a seed is asked too */
 
@@ -97,12 +99,15 @@ void member_learn(struct member *, struct view *, struct moment, struct outbox *
 /* What this node keeps for others (core/hint.h), to be told in gossip; takes the
  * buf over.  What others tell comes by FX_LEDGER. */
 void member_ledger(struct member *, struct buf *);
+/* Orders: a view made of ours (view_order).  A client has a member told, again and again
+ * until one has taken it; the last change only. */
+void member_change(struct member *, struct view *, struct moment, struct outbox *);
 /* A frame showed that this member has another table: gossip with it now. */
 void member_poke(struct member *, const struct dyn_id *, struct moment, struct outbox *);
-/* This node now holds all it owns by this table, and whatever it coordinates
- * goes by a view with this table.  Nothing happens if the table is not the
+/* This node now holds all it owns by the current table of this view, and whatever it
+ * coordinates goes by a view with this table.  Nothing happens if the table is not the
  * current one any more. */
-void member_synced(struct member *, const struct table *, struct moment, struct outbox *);
+void member_synced(struct member *, const struct view *by, struct moment, struct outbox *);
 /* This node wants a fence after this table (core/collect.h), if it is still the
  * current one and settled. */
 void member_collect(struct member *, const struct table *, struct moment, struct outbox *);

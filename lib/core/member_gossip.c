@@ -86,6 +86,37 @@ gossip_to(struct member *m, const struct dyn_id *id, const char *address, bool w
 }
 
 void
+gossip_tell_change(struct member *m, struct moment now, struct outbox *out)
+{
+	const struct dyn_id *to = m->view != NULL ? gossip_partner(m) : NULL;
+	struct buf *bytes;
+	union msg msg;
+
+	m->change_at = now.now + CHANGE_RETRY;
+	if (to == NULL || view_encode(m->change, &bytes) != 0)
+		return;
+	memset(&msg.gossip, 0, sizeof(msg.gossip));
+	msg.gossip.digest = m->change->digest;
+	msg.gossip.view = buf_slice(bytes);
+	send(m, to, NULL, MSG_GOSSIP, &msg, out);
+	buf_unref(bytes);
+}
+
+/* A member's answer to that.  Its view now shows what was ordered. */
+static void
+change_answer(struct member *m, const struct dyn_id *from, int rc, struct outbox *out)
+{
+	if (m->change == NULL || rc == DYN_EBUSY)
+		return;
+	if (rc != 0)
+		outbox_log(out, DYN_LOG_WARNING, "orders were refused: %s", dyn_strerror(rc));
+	view_unref(m->change);
+	m->change = NULL;
+	m->change_at = TIME_NEVER;
+	gossip_ask_view(m, from, NULL, out);
+}
+
+void
 gossip_ask_view(
     struct member *m, const struct dyn_id *id, const char *address, struct outbox *out)
 {
@@ -122,7 +153,7 @@ partners(const struct member *m, uint16_t *index)
 	for (size_t i = 0; i < m->view->count; i++) {
 		const struct record *r = &m->view->records[i];
 
-		if (r->state == RECORD_JOINED && !id_equal(&r->id, &m->self.id))
+		if (record_is_here(r) && !id_equal(&r->id, &m->self.id))
 			index[count++] = (uint16_t)i;
 	}
 	return count;
@@ -328,6 +359,8 @@ on_gossip_ack(struct member *m, const struct dyn_id *from, const struct msg_goss
 		join_answer(m, msg_rc(a->rc), v, now, out);
 	else if (m->state == MEMBER_IN)
 		gossip_answer(m, from, msg_rc(a->rc), &a->digest, v, now, out);
+	else if (m->state == MEMBER_CLIENT)
+		change_answer(m, from, msg_rc(a->rc), out);
 	view_unref(v);
 	return 0;
 }

@@ -37,6 +37,8 @@ struct member {
 	struct view *held;        /* STALE: to be followed when copies are cleared */
 	uint64_t cleared;         /* they were, for fences up to this epoch */
 	uint64_t foreign_at;      /* another ring was last logged */
+	struct view *change;      /* a client's orders that nobody has taken yet */
+	uint64_t change_at;       /* to be told again */
 };
 
 /* member.c */
@@ -60,6 +62,8 @@ void gossip_round(struct member *, struct outbox *);
 void gossip_ask_seed(struct member *, struct outbox *);
 void gossip_ask_view(struct member *, const struct dyn_id *, const char *address,
     struct outbox *);
+/* A client: its orders to some member. */
+void gossip_tell_change(struct member *, struct moment, struct outbox *);
 /* A random member but me; NULL if there is none. */
 const struct dyn_id *gossip_partner(struct member *);
 

@@ -1,6 +1,8 @@
 /* Pulling partitions, and serving those who pull. */
 #include "core/pull.h"
 
+#include "core/hint.h"
+
 enum progress { NOT_MINE, PENDING, ACTIVE, COMPLETE };
 enum source_state { SOURCE_NEW, SOURCE_FAILED, SOURCE_BROKEN, SOURCE_SCANNED };
 
@@ -74,12 +76,26 @@ pull_pending(const struct pull *p)
 
 /* ------------------------------------------------------------- the newcomer */
 
+/* Who leaves first hands over what it keeps for others: it may be one of the copies that
+ * made up the W of a write. */
+static bool
+keeps_hints(const struct pull *p)
+{
+	const struct record *self = view_find(p->view, &p->o.self);
+	struct hint_figures f;
+
+	if (p->o.hint == NULL || self == NULL || self->state != RECORD_LEAVING)
+		return false;
+	hint_figures(p->o.hint, &f);
+	return f.hints > 0;
+}
+
 /* Synced means two things (view.c): this node holds all that is its, and what
  * its workers coordinate goes by this table, which the fence tells. */
 static bool
 is_synced(const struct pull *p)
 {
-	return p->progress != NULL && p->pending == 0 && p->fenced;
+	return p->progress != NULL && p->pending == 0 && p->fenced && !keeps_hints(p);
 }
 
 /* Does the view say so of this node?  If what was said got lost on the way, the
@@ -89,7 +105,7 @@ is_marked(const struct pull *p)
 {
 	const struct record *self = view_find(p->view, &p->o.self);
 
-	return self != NULL && record_synced(self, p->view->current);
+	return self != NULL && view_says_synced(p->view, self);
 }
 
 static void
@@ -147,7 +163,7 @@ is_complete(const struct pull *p, const struct task *t)
 
 	for (unsigned i = 0; i < count; i++)
 		if (t->source_state[i] == SOURCE_FAILED &&
-		    p->view->records[t->sources.member[i]].state == RECORD_JOINED)
+		    record_is_member(&p->view->records[t->sources.member[i]]))
 			return false;
 	return sources_in(t, SOURCE_SCANNED) >= (count > p->o.w ? count - p->o.w + 1 : 1);
 }
@@ -207,14 +223,29 @@ start_tasks(struct pull *p, struct moment m, struct outbox *out)
 	}
 }
 
+/* Is an owner of the partition by current forgotten? */
+static bool
+lacks_owner(const struct view *v, unsigned partition)
+{
+	const uint16_t *owners;
+	unsigned count = table_owners(v->current, partition, &owners);
+
+	for (unsigned i = 0; i < count; i++)
+		if (v->records[v->member[2][owners[i]]].state == RECORD_FORGOTTEN)
+			return true;
+	return false;
+}
+
 /* Which partitions are mine by current and were not by base?  Also those where
  * this node moves forward in the list: a bucket with fewer copies than the ring
- * has goes by the first owners only. */
+ * has goes by the first owners only; and those that somebody was to own with us who is
+ * forgotten (view.c). */
 static int
 set_progress(struct pull *p)
 {
 	const struct view *v = p->view;
 	uint8_t *progress = mem_zalloc(v->settings.partitions);
+	unsigned forgotten = view_forgotten(v);
 
 	/* What was known of another table must not be taken for this one. */
 	mem_free(p->progress);
@@ -226,7 +257,10 @@ set_progress(struct pull *p)
 	if (view_phase(v) != VIEW_MOVING || is_marked(p))
 		return 0;
 	for (unsigned i = 0; i < v->settings.partitions; i++) {
-		if (table_rank(v->current, i, &p->o.self) >= table_rank(v->base, i, &p->o.self))
+		unsigned rank = table_rank(v->current, i, &p->o.self);
+
+		if (rank == v->current->n || (rank >= table_rank(v->base, i, &p->o.self) &&
+		    (forgotten == 0 || !lacks_owner(v, i))))
 			continue;
 		progress[i] = PENDING;
 		p->pending++;
@@ -247,6 +281,8 @@ step(struct pull *p, struct moment m, struct outbox *out)
 	}
 	start_tasks(p, m, out);
 	say_synced(p, out);
+	if (!p->said && p->pending == 0 && p->fenced)
+		p->again = m.now + PULL_REST; /* for the hints to go */
 }
 
 static struct task *
@@ -333,6 +369,7 @@ void
 pull_view(struct pull *p, struct view *v, struct moment m, struct outbox *out)
 {
 	bool same = p->view != NULL && table_compare(p->view->current, v->current) == 0;
+	bool as_before = same && view_forgotten(p->view) == view_forgotten(v);
 
 	if (v->current == NULL)
 		return; /* still joining */
@@ -341,7 +378,7 @@ pull_view(struct pull *p, struct view *v, struct moment m, struct outbox *out)
 	p->view = v;
 	if (!is_marked(p))
 		p->said = false;
-	if (same && view_phase(v) == VIEW_MOVING && p->progress != NULL) {
+	if (as_before && view_phase(v) == VIEW_MOVING && p->progress != NULL) {
 		/* Indexes of members may have moved: look the sources up anew. */
 		LIST_EACH(l, &p->tasks) {
 			struct task *t = CONTAINER_OF(l, struct task, link);

@@ -46,10 +46,13 @@
 
 struct pull;
 
+struct hint;
+
 struct pull_options {
 	struct dyn_id self;
 	struct dyn_engine *engine; /* borrowed: scanned for others */
 	unsigned w;                /* the usual W: see above */
+	const struct hint *hint;   /* borrowed: who leaves hands them over first; or NULL */
 };
 
 int pull_new(struct pull **out, const struct pull_options *) DYN_CHECK;

@@ -653,7 +653,7 @@ want_with(struct repair *r, const struct dyn_id *id, struct moment m)
 	const struct record *rec = view_find(r->view, id);
 	struct exchange *x;
 
-	if (rec == NULL || rec->state != RECORD_JOINED || id_equal(id, &r->o.self))
+	if (rec == NULL || !record_is_member(rec) || id_equal(id, &r->o.self))
 		return;
 	x = repair_find(r, id);
 	if (x == NULL) {

@@ -56,7 +56,7 @@ has_caught_up(const struct repair *r, unsigned p)
 		const struct dyn_id *id = &r->view->current->seats[owners[i]].node;
 		const struct record *rec = view_find(r->view, id);
 
-		if (!id_equal(id, &r->o.self) && rec != NULL && rec->state == RECORD_JOINED &&
+		if (!id_equal(id, &r->o.self) && rec != NULL && record_is_member(rec) &&
 		    (r->met[p] >> i & 1) == 0)
 			return false;
 	}

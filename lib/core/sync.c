@@ -42,10 +42,10 @@ sync_new(struct sync **out, const struct sync_options *options, struct moment m)
 	s->o = *options;
 	admit_init(&s->admit, m.now);
 	arrive_init(&s->arrivals, &options->self);
-	rc = pull_new(&s->pull, &po);
+	rc = hint_new(&s->hint, &ho, m);
+	po.hint = co.hint = s->hint;
 	if (rc == 0)
-		rc = hint_new(&s->hint, &ho, m);
-	co.hint = s->hint;
+		rc = pull_new(&s->pull, &po);
 	co.admit = &s->admit;
 	if (rc == 0)
 		rc = collect_new(&s->collect, &co, m);

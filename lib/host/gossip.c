@@ -519,7 +519,7 @@ synced_heard(struct bell *b)
 	g->synced = NULL;
 	pthread_mutex_unlock(&g->host->lock);
 	if (v != NULL && !g->closing)
-		member_synced(g->member, v->current, host_moment(&g->loop), &g->out);
+		member_synced(g->member, v, host_moment(&g->loop), &g->out);
 	view_unref(v);
 }
 
@@ -559,6 +559,32 @@ gossip_collect(struct gossip *g, struct view *v)
 	p->gossip = g;
 	p->view = view_ref(v);
 	loop_post(&g->loop, &p->letter);
+}
+
+static void
+change_came(struct letter *l)
+{
+	struct gossip_letter *p = CONTAINER_OF(l, struct gossip_letter, letter);
+	struct gossip *g = p->gossip;
+
+	if (!g->closing)
+		member_change(g->member, p->view, host_moment(&g->loop), &g->out);
+	view_unref(p->view);
+	mem_free(p);
+}
+
+int
+gossip_change(struct gossip *g, struct view *v)
+{
+	struct gossip_letter *p = mem_zalloc(sizeof(*p));
+
+	if (p == NULL)
+		return DYN_ENOMEM;
+	p->letter.run = change_came;
+	p->gossip = g;
+	p->view = view_ref(v);
+	loop_post(&g->loop, &p->letter);
+	return 0;
 }
 
 static void

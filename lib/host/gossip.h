@@ -28,6 +28,8 @@ void gossip_poke(struct gossip *, const struct dyn_id *);
 void gossip_doubt(struct gossip *, const struct dyn_id *);
 void gossip_synced(struct gossip *, struct view *);
 void gossip_collect(struct gossip *, struct view *);
+/* Orders: member_change. */
+int gossip_change(struct gossip *, struct view *) DYN_CHECK;
 void gossip_cleared(struct gossip *);
 /* What this node keeps for whom; takes the buf over. */
 void gossip_ledger(struct gossip *, struct buf *);

@@ -342,7 +342,7 @@ links_view(struct links *ls, struct view *v)
 	for (size_t i = 0; i < v->count; i++) {
 		const struct record *r = &v->records[i];
 
-		if (r->state != RECORD_JOINED || id_equal(&r->id, &ls->host->self))
+		if (!record_is_here(r) || id_equal(&r->id, &ls->host->self))
 			continue;
 		for (unsigned k = 0; k < MAX(r->workers, 1u); k++) {
 			want(ls, r, k);

@@ -89,7 +89,7 @@ status_from_view(struct host *h, const struct view *v, struct dyn_status *s)
 	for (size_t i = 0; i < v->count; i++) {
 		const struct record *r = &v->records[i];
 
-		if (r->state != RECORD_JOINED)
+		if (!record_is_member(r))
 			continue;
 		s->members++;
 		s->reachable += id_equal(&r->id, &h->self) ||

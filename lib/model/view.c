@@ -29,6 +29,16 @@
  *    T'' by some while others, who have seen that all are synced to T', start
  *    to read by it; and writes by (T, T'') need not meet those reads.
  *
+ * Somebody forgotten (FORGOTTEN) is not waited for.  If it has a seat in T' and never
+ * said synced to it, then of the copies by T' some may be empty that were counted on:
+ * writes of before need not have reached the owners that are left.  So those pull the
+ * partitions that it would have owned, as newcomers do, and members say synced once
+ * more, `less` how many seats of T' they know to be forgotten; what others said before
+ * they heard of it does not do (view_says_synced).  To give T' up for another table instead
+ * would be wrong as long as T is read: somebody may have seen that all are synced.
+ * What only the forgotten one had is lost; if it lives, it is as a client that was cut
+ * off.  Who has LEFT is one too.
+ *
  * Forks.  Both halves of a split may make a table from T, say T' and T'' with
  * T' < T'' by (epoch, digest).  Who made T'' holds T'' or more ever after, so it
  * never says synced to T'; it is a member, so by (C) nobody ever finds that all
@@ -62,17 +72,66 @@ record_compare(const struct record *a, const struct record *b)
 	ORDER(incarnation);
 	ORDER(stamp);
 	/* Correct nodes never get here: any total order will do. */
-	ORDER(state);
 	ORDER(weight);
 	ORDER(workers);
 	ORDER(synced_epoch);
 	ORDER(reading);
+	ORDER(less);
 	ORDER(collect);
 #undef ORDER
 	c = digest_compare(&a->synced, &b->synced);
 	if (c == 0)
 		c = strcmp(a->address, b->address);
 	return c != 0 ? c : strcmp(a->location, b->location);
+}
+
+/* Of what was ordered. */
+static int
+order_compare(const struct record *a, const struct record *b)
+{
+	if (a->ordered != b->ordered)
+		return a->ordered < b->ordered ? -1 : 1;
+	if (a->ordered_weight != b->ordered_weight)
+		return a->ordered_weight < b->ordered_weight ? -1 : 1;
+	return strcmp(a->ordered_location, b->ordered_location);
+}
+
+/* The join of two of the same node: each part by itself. */
+static void
+record_join(struct record *out, const struct record *a, const struct record *b)
+{
+	const struct record *order = order_compare(a, b) >= 0 ? a : b;
+	uint8_t state = MAX(a->state, b->state);
+
+	*out = record_compare(a, b) >= 0 ? *a : *b;
+	out->state = state;
+	out->ordered = order->ordered;
+	out->ordered_weight = order->ordered_weight;
+	memcpy(out->ordered_location, order->ordered_location, sizeof(out->ordered_location));
+}
+
+unsigned
+record_weight(const struct record *r)
+{
+	return r->ordered_weight != 0 ? r->ordered_weight : r->weight;
+}
+
+const char *
+record_location(const struct record *r)
+{
+	return r->ordered_location[0] != '\0' ? r->ordered_location : r->location;
+}
+
+bool
+record_is_member(const struct record *r)
+{
+	return r->state == RECORD_JOINED || r->state == RECORD_LEAVING;
+}
+
+bool
+record_is_here(const struct record *r)
+{
+	return r->state < RECORD_LEFT;
 }
 
 bool
@@ -117,11 +176,11 @@ loopback(const char *address)
 void
 record_machine(const struct record *r, struct digest *out)
 {
-	size_t rack = labels_len(r->location, 3);
-	const char *port;
+	const char *location = record_location(r), *port;
+	size_t rack = labels_len(location, 3);
 
-	if (r->location[rack] == '/' && r->location[rack + 1] != '\0') {
-		name_digest(r->location, strlen(r->location), out);
+	if (location[rack] == '/' && location[rack + 1] != '\0') {
+		name_digest(location, strlen(location), out);
 	} else if (loopback(r->address)) {
 		memcpy(out->b, r->id.bytes, sizeof(out->b));
 	} else {
@@ -134,7 +193,7 @@ record_machine(const struct record *r, struct digest *out)
 void
 record_zone(const struct record *r, struct digest *out)
 {
-	name_digest(r->location, labels_len(r->location, 2), out);
+	name_digest(record_location(r), labels_len(record_location(r), 2), out);
 }
 
 /* ------------------------------------------------------------------ making */
@@ -253,7 +312,7 @@ static void
 seat_of(const struct record *r, struct seat *out)
 {
 	out->node = r->id;
-	out->weight = r->weight;
+	out->weight = record_weight(r);
 	record_machine(r, &out->machine);
 }
 
@@ -264,7 +323,7 @@ check_new(const struct settings *s, const struct record *self, bool joining)
 	bool no_ring = memcmp(s->ring_id.bytes, none.bytes, sizeof(none.bytes)) == 0;
 
 	if (no_ring != joining || !settings_valid(s) || !record_valid(self) ||
-	    self->state != RECORD_JOINED)
+	    (self->state != RECORD_JOINED && !joining))
 		return DYN_EINVAL;
 	return 0;
 }
@@ -386,11 +445,7 @@ merge_records(struct record *out, const struct view *a, const struct view *b)
 		} else if (c > 0) {
 			out[count++] = b->records[j++];
 		} else {
-			bool b_wins = record_compare(&a->records[i], &b->records[j]) < 0;
-
-			out[count++] = b_wins ? b->records[j] : a->records[i];
-			i++;
-			j++;
+			record_join(&out[count++], &a->records[i++], &b->records[j++]);
 		}
 	}
 	return count;
@@ -452,6 +507,58 @@ view_with(struct view **out, struct view *v, const struct record *record)
 	return rc;
 }
 
+static int
+give_order(struct record *r, const struct order *o)
+{
+	if (!record_is_here(r) && o->state <= r->state)
+		return DYN_EINVAL;
+	r->state = MAX(r->state, o->state);
+	if (o->weight == 0 && o->location == NULL)
+		return 0;
+	r->ordered++;
+	if (o->weight != 0)
+		r->ordered_weight = o->weight;
+	if (o->location == NULL)
+		return 0;
+	if (strlen(o->location) >= sizeof(r->ordered_location))
+		return DYN_EINVAL;
+	memset(r->ordered_location, 0, sizeof(r->ordered_location));
+	memcpy(r->ordered_location, o->location, strlen(o->location));
+	return 0;
+}
+
+int
+view_order(struct view **out, struct view *v, const struct order *orders, size_t count)
+{
+	struct view *now = view_ref(v);
+	int rc = 0;
+
+	*out = NULL;
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		const struct record *r = view_find(now, &orders[i].id);
+		struct record next;
+		struct view *with;
+
+		if (r == NULL) {
+			rc = DYN_ENOTFOUND;
+			break;
+		}
+		next = *r;
+		rc = give_order(&next, &orders[i]);
+		if (rc == 0)
+			rc = view_with(&with, now, &next);
+		if (rc != 0)
+			break;
+		view_unref(now);
+		now = with;
+	}
+	if (rc == 0)
+		*out = now;
+	else
+		view_unref(now);
+	return rc;
+}
+
 /* ---------------------------------------------------------------- settling */
 
 enum view_phase
@@ -476,19 +583,40 @@ view_stamp_is_ahead(const struct view *v, uint64_t stamp)
 	return v->current != NULL && stamp > 4 * (v->current->epoch + 1) + VIEW_MOVING;
 }
 
+unsigned
+view_forgotten(const struct view *v)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < v->current->seats_count; i++) {
+		const struct record *r = view_find(v, &v->current->seats[i].node);
+
+		count += r != NULL && r->state == RECORD_FORGOTTEN;
+	}
+	return count;
+}
+
+bool
+view_says_synced(const struct view *v, const struct record *r)
+{
+	return record_synced(r, v->current) && r->less >= view_forgotten(v);
+}
+
 /* Have all members followed to current: hold its data, or also read by it? */
 static bool
 all_followed(const struct view *v, bool reading)
 {
+	unsigned forgotten = view_forgotten(v);
 	size_t members = 0;
 
 	for (size_t i = 0; i < v->count; i++) {
 		const struct record *r = &v->records[i];
 
-		if (r->state != RECORD_JOINED)
+		if (!record_is_member(r))
 			continue;
 		members++;
-		if (!record_synced(r, v->current) || (reading && r->reading == 0))
+		if (!record_synced(r, v->current) || (reading && r->reading == 0) ||
+		    (!reading && r->less < forgotten))
 			return false;
 	}
 	return members > 0;
@@ -522,10 +650,27 @@ static bool
 fence_wanted(const struct view *v)
 {
 	for (size_t i = 0; i < v->count; i++)
-		if (v->records[i].state == RECORD_JOINED &&
+		if (record_is_member(&v->records[i]) &&
 		    v->records[i].collect == v->current->epoch)
 			return true;
 	return false;
+}
+
+int
+view_next(struct table **out, const struct view *v)
+{
+	struct seat *seats;
+	size_t count;
+	int rc;
+
+	*out = NULL;
+	rc = seats_of(v, &seats, &count);
+	if (rc == 0 && count > 0 && table_outdated(v->current, seats, count))
+		rc = table_next(out, v->current, 0, 0, seats, count);
+	else if (rc == 0)
+		*out = table_ref(v->current);
+	mem_free(seats);
+	return rc;
 }
 
 /* In SETTLED: the next table, if members differ from those of current, or one of
@@ -534,21 +679,31 @@ static int
 next_table(struct view *v, bool *changed)
 {
 	struct table *next = NULL;
-	struct seat *seats;
-	size_t count;
-	int rc;
+	int rc = view_next(&next, v);
 
-	rc = seats_of(v, &seats, &count);
-	if (rc == 0 && count > 0 && table_outdated(v->current, seats, count))
-		rc = table_next(&next, v->current, 0, 0, seats, count);
-	else if (rc == 0 && fence_wanted(v))
+	if (rc == 0 && next == v->current && fence_wanted(v)) {
+		table_unref(next);
 		rc = table_collect(&next, v->current);
-	if (rc == 0 && next != NULL) {
-		replace(&v->current, next);
+	}
+	if (rc != 0)
+		return rc;
+	*changed = *changed || next != v->current;
+	replace(&v->current, next);
+	return 0;
+}
+
+/* In SETTLED, and nothing comes next: who has no seat any more is needed no more. */
+static void
+let_go(struct view *v, bool *changed)
+{
+	for (size_t i = 0; i < v->count; i++) {
+		struct record *r = &v->records[i];
+
+		if (r->state != RECORD_LEAVING || table_find(v->current, &r->id) >= 0)
+			continue;
+		r->state = RECORD_LEFT;
 		*changed = true;
 	}
-	mem_free(seats);
-	return rc;
 }
 
 static int
@@ -562,7 +717,15 @@ take_steps(struct view *v, bool *changed)
 		replace(&v->base, table_ref(v->current));
 		*changed = true;
 	}
-	return view_phase(v) == VIEW_SETTLED ? next_table(v, changed) : 0;
+	if (view_phase(v) == VIEW_SETTLED) {
+		int rc = next_table(v, changed);
+
+		if (rc != 0)
+			return rc;
+	}
+	if (view_phase(v) == VIEW_SETTLED)
+		let_go(v, changed);
+	return 0;
 }
 
 int

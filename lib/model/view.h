@@ -10,9 +10,10 @@
  *	           Owners by it that base does not have are still pulling, as long
  *	           as reading is base.  All three are equal when nothing moves
  *
- * view_merge is the join of a semilattice: records by (incarnation, stamp,
- * bytes), tables by (epoch, digest), each larger.  So views converge whatever
- * the order of gossip.
+ * view_merge is the join of a semilattice: what a node says of itself by
+ * (incarnation, stamp, bytes), its state by the order below, what was ordered of it by
+ * (ordered, bytes), tables by (epoch, digest), each larger.  So views converge whatever
+ * the order of gossip, and two who order something at the same time both get it.
  *
  * Changing owners without losing a read or a write (DESIGN 6) takes three
  * steps; each is taken when all members said in their records that they have
@@ -36,13 +37,35 @@
 
 #include "model/table.h"
 
-enum record_state { RECORD_JOINED = 1, RECORD_LEFT = 2 };
+/*
+ * Membership is explicit (paper 4.8.1); a state only goes on, never back:
+ *
+ *	WAITING    it may be asked to join; owns nothing, is waited for by nobody
+ *	JOINED     it has a seat in the next table
+ *	LEAVING    it has none, and goes on until nothing needs it any more
+ *	LEFT       nothing does (view_settle)
+ *	FORGOTTEN  it is not coming back: what only it had is lost
+ *
+ * Who has left or was forgotten never comes back under its id.
+ */
+enum record_state {
+	RECORD_WAITING = 1,
+	RECORD_JOINED,
+	RECORD_LEAVING,
+	RECORD_LEFT,
+	RECORD_FORGOTTEN
+};
 
 struct record {
 	struct dyn_id id;
-	uint64_t incarnation; /* raised at each start of the node */
-	uint64_t stamp;       /* raised at each change of the record */
 	uint8_t state;
+	/* Orders: 0 and "" leave it at what the node says of itself. */
+	uint64_t ordered;     /* raised by each */
+	uint16_t ordered_weight;
+	char ordered_location[DYN_LOCATION_MAX];
+	/* The node's own word. */
+	uint64_t incarnation; /* raised at each start of the node */
+	uint64_t stamp;       /* raised at each change of its word */
 	uint16_t weight;
 	uint8_t workers;      /* threads that take data connections, 1..64 */
 	char address[DYN_ADDRESS_MAX];
@@ -51,6 +74,7 @@ struct record {
 	char location[DYN_LOCATION_MAX];
 	uint64_t synced_epoch; /* 0 = never */
 	struct digest synced;  /* digest of that table */
+	uint16_t less;         /* knowing that so many of its seats are forgotten */
 	uint8_t reading;       /* 1: and all its reads go by that table */
 	uint64_t collect;      /* epoch after which it wants a table_collect */
 };
@@ -76,8 +100,15 @@ struct view {
 	uint16_t *member[3]; /* seat of base, reading, current -> record */
 };
 
-/* Of two with the same id: the larger wins. */
+/* Of what a node says of itself, the larger is the newer. */
 int record_compare(const struct record *, const struct record *);
+/* With what was ordered. */
+unsigned record_weight(const struct record *);
+const char *record_location(const struct record *);
+/* Its word is waited for: JOINED, LEAVING. */
+bool record_is_member(const struct record *);
+/* It is talked to: neither LEFT nor FORGOTTEN. */
+bool record_is_here(const struct record *);
 /* Machine of a record as placement sees it: the whole location if it names a
  * machine.  Else a node with a loopback address is a machine of its own (that
  * is a trial; DESIGN 4), and other nodes are told apart by the host in their
@@ -104,6 +135,23 @@ int view_joining(struct view **out, const struct settings *,
 int view_merge(struct view **out, struct view *a, struct view *b) DYN_CHECK;
 /* With this record put in (if newer). */
 int view_with(struct view **out, struct view *, const struct record *) DYN_CHECK;
+/* How many seats of current are forgotten. */
+unsigned view_forgotten(const struct view *);
+/* Has this member said synced to current, knowing of all that are forgotten? */
+bool view_says_synced(const struct view *, const struct record *);
+/* The table that would come next, were nothing moving; a ref of current if none
+ * would. */
+int view_next(struct table **out, const struct view *) DYN_CHECK;
+/* What is ordered of a member. */
+struct order {
+	struct dyn_id id;
+	uint8_t state;        /* it goes on to this; 0 = as it is */
+	uint16_t weight;      /* 0 = as it is */
+	const char *location; /* NULL = as it is; "" = as the node itself says */
+};
+/* The view with these orders.  DYN_ENOTFOUND: no such member; DYN_EINVAL: it has left,
+ * or was forgotten, or what is ordered is not valid. */
+int view_order(struct view **out, struct view *, const struct order *, size_t count) DYN_CHECK;
 /* Take the steps above that are due: MOVING to SWITCHED to SETTLED, and, if
  * the members then differ from those of current, the next table.  *out may be
  * a ref.  A joining view stays as it is. */

@@ -12,11 +12,11 @@
 #include "model/placement.h"
 #include "model/view.h"
 
-#define VIEW_VERSION 2 /* 1, of before the first release, is not read */
+#define VIEW_VERSION 3 /* earlier ones, of before the first release, are not read */
 #define WORKERS_MAX 64
 #define LABEL_MAX 63
 #define LABELS_MAX 4
-#define RECORD_MIN 72 /* bytes of the shortest */
+#define RECORD_MIN 85 /* bytes of the shortest */
 
 enum { HAS_BASE = 1, HAS_CURRENT = 2, READS_CURRENT = 4, HAS_READING = 8 };
 
@@ -54,7 +54,10 @@ record_valid(const struct record *r)
 {
 	static const struct digest none;
 
-	if (r->state != RECORD_JOINED && r->state != RECORD_LEFT)
+	if (r->state < RECORD_WAITING || r->state > RECORD_FORGOTTEN)
+		return false;
+	if (r->ordered_weight > WEIGHT_MAX || !location_valid(r->ordered_location) ||
+	    (r->ordered == 0 && (r->ordered_weight != 0 || r->ordered_location[0] != '\0')))
 		return false;
 	if (r->weight < 1 || r->weight > WEIGHT_MAX || r->workers < 1 ||
 	    r->workers > WORKERS_MAX)
@@ -62,7 +65,7 @@ record_valid(const struct record *r)
 	if (r->reading > 1)
 		return false;
 	if (r->synced_epoch == 0 &&
-	    (r->reading != 0 || digest_compare(&r->synced, &none) != 0))
+	    (r->reading != 0 || r->less != 0 || digest_compare(&r->synced, &none) != 0))
 		return false;
 	return text_valid(r->address, sizeof(r->address), 1) &&
 	       location_valid(r->location);
@@ -118,12 +121,16 @@ write_record(struct wr *w, const struct record *r)
 	wr_u64(w, r->incarnation);
 	wr_u64(w, r->stamp);
 	wr_u8(w, r->state);
+	wr_u64(w, r->ordered);
+	wr_u16(w, r->ordered_weight);
+	write_text(w, r->ordered_location);
 	wr_u16(w, r->weight);
 	wr_u8(w, r->workers);
 	write_text(w, r->address);
 	write_text(w, r->location);
 	wr_u64(w, r->synced_epoch);
 	wr_bytes(w, r->synced.b, sizeof(r->synced.b));
+	wr_u16(w, r->less);
 	wr_u8(w, r->reading);
 	wr_u64(w, r->collect);
 }
@@ -205,12 +212,16 @@ read_record(struct rd *r, struct record *out)
 	out->incarnation = rd_u64(r);
 	out->stamp = rd_u64(r);
 	out->state = rd_u8(r);
+	out->ordered = rd_u64(r);
+	out->ordered_weight = rd_u16(r);
+	read_text(r, out->ordered_location, sizeof(out->ordered_location));
 	out->weight = rd_u16(r);
 	out->workers = rd_u8(r);
 	read_text(r, out->address, sizeof(out->address));
 	read_text(r, out->location, sizeof(out->location));
 	out->synced_epoch = rd_u64(r);
 	rd_copy(r, out->synced.b, sizeof(out->synced.b));
+	out->less = rd_u16(r);
 	out->reading = rd_u8(r);
 	out->collect = rd_u64(r);
 	return !r->bad && record_valid(out) ? 0 : DYN_EPROTO;

@@ -454,8 +454,10 @@ effect(struct world *w, struct node *n, unsigned t, struct effect *e)
 	case FX_LOG:
 		world_tell(w, "%s: %.*s", world_name(w, n), (int)e->frame->len, (const char *)e->frame->data);
 		break;
-	case FX_FAIL: /* no fault drawn here ends a node */
-		DEMAND(e->kind != FX_FAIL);
+	case FX_FAIL: /* only who left, or was forgotten, ends by itself here */
+		DEMAND(e->rc == DYN_ELEFT);
+		n->gone = true;
+		world_add_event(w, EV_STOP, world_index_of(w, n), w->now + 1);
 	}
 }
 
@@ -615,6 +617,9 @@ free_machines(struct node *n)
 	sync_free(n->sync);
 	member_free(n->member);
 	detect_free(n->detect);
+	n->sync = NULL;
+	n->member = NULL;
+	n->detect = NULL;
 	view_unref(n->sync_view);
 	view_unref(n->fence);
 	view_unref(n->view);
@@ -663,7 +668,8 @@ crash(struct world *w, struct node *n)
 	free_machines(n);
 	if (w->o.power)
 		disk_crash(n->disk, &w->rng);
-	world_add_event(w, EV_START, i, w->now + (10 + world_below(w, 5000)) * MS);
+	if (!n->gone)
+		world_add_event(w, EV_START, i, w->now + (10 + world_below(w, 5000)) * MS);
 }
 
 /* As host/syncer.c, where the view is saved once all are. */
@@ -780,7 +786,7 @@ letter(struct world *w, struct event *e)
 		sync_changed(n->sync, what, m, &n->out[SYNC]);
 		break;
 	case L_SYNCED:
-		member_synced(n->member, ((struct view *)what)->current, m, &n->out[GOSSIP]);
+		member_synced(n->member, what, m, &n->out[GOSSIP]);
 		view_unref(what);
 		break;
 	case L_COLLECT:
@@ -832,6 +838,8 @@ lose_directory(struct world *w, struct node *n)
 		dyn_str(CATCHING_ALL) };
 	struct dyn_engine *e;
 
+	if (n->gone)
+		return;
 	if (w->o.lose == 3) {
 		world_tell(w, "%s has %u rows damaged", world_name(w, n),
 		    disk_damage(n->disk, &w->rng));
@@ -848,6 +856,76 @@ lose_directory(struct world *w, struct node *n)
 	n->copy.saved = NULL;
 	e = disk_engine(n->disk);
 	DEMAND(e->apply(e->self, &all, 1, DYN_DURABLE_DISK) == 0);
+}
+
+/* Somebody who can give orders: it runs, is a member, and knows of all. */
+static struct node *
+commander(struct world *w, const struct node *but)
+{
+	unsigned from = (unsigned)world_below(w, w->members);
+
+	for (unsigned i = 0; i < w->members; i++) {
+		struct node *n = &w->nodes[(from + i) % w->members];
+
+		if (n->alive && !n->gone && n != but && n->view != NULL &&
+		    view_find(n->view, &but->id) != NULL && n->paused_until <= w->now)
+			return n;
+	}
+	return NULL;
+}
+
+static bool
+order(struct world *w, const struct node *of, uint8_t state)
+{
+	const struct order o = { .id = of->id, .state = state };
+	struct node *by = commander(w, of);
+	struct view *v;
+
+	if (by == NULL)
+		return false;
+	if (view_find(by->view, &of->id)->state >= state)
+		return true;
+	if (view_order(&v, by->view, &o, 1) != 0)
+		return false;
+	world_tell(w, "%s orders that %s %s", world_name(w, by), world_name(w, of),
+	    state == RECORD_LEAVING ? "leaves" : "is forgotten");
+	member_change(by->member, v, world_moment_of(w, by), &by->out[GOSSIP]);
+	view_unref(v);
+	world_carry_out(w, by);
+	return true;
+}
+
+bool
+world_forget(struct world *w)
+{
+	return w->forgotten == NODES_MAX ||
+	    order(w, &w->nodes[w->forgotten], RECORD_FORGOTTEN);
+}
+
+/* One less, but never fewer than a key has copies, as far as anybody knows. */
+static void
+leave(struct world *w, bool forget)
+{
+	struct node *n = &w->nodes[world_below(w, w->members)], *by = commander(w, n);
+	unsigned seats = 0;
+
+	for (size_t i = 0; by != NULL && i < by->view->count; i++)
+		seats += by->view->records[i].state == RECORD_JOINED;
+	if (seats <= w->o.copies || n->gone || w->leaving >= w->o.nodes - w->o.copies ||
+	    view_find(by->view, &n->id)->state != RECORD_JOINED)
+		return;
+	w->leaving++;
+	if (!forget) {
+		(void)order(w, n, RECORD_LEAVING);
+		return;
+	}
+	/* Dead, or only thought to be. */
+	w->forgotten = world_index_of(w, n);
+	if (world_below(w, 2) == 0) {
+		n->gone = true;
+		crash(w, n);
+	}
+	world_add_event(w, EV_FORGET, 0, w->now + world_below(w, 10000) * MS);
 }
 
 static void
@@ -905,6 +983,13 @@ fault(struct world *w, enum event_kind kind)
 	case EV_CRASH:
 		crash(w, &w->nodes[i]);
 		fault_again(w, kind, w->o.crash_ms);
+		break;
+	case EV_LEAVE:
+		leave(w, w->o.forget && w->forgotten == NODES_MAX);
+		break;
+	case EV_FORGET:
+		if (!world_forget(w))
+			world_add_event(w, EV_FORGET, 0, w->now + NS_PER_S);
 		break;
 	case EV_COPY:
 		copy_directory(&w->nodes[w->loser]);
@@ -1006,8 +1091,10 @@ step(struct world *w, uint64_t until)
 	} else if (e->kind == EV_LOST) {
 		world_link_lost(w, e);
 	} else if (e->kind == EV_START) {
-		if (!n->alive)
+		if (!n->alive && !n->gone)
 			world_node_start(w, n);
+	} else if (e->kind == EV_STOP) {
+		crash(w, n);
 	} else if (e->kind == EV_CALL) {
 		next_call(w, e->node);
 	} else if (e->kind == EV_MEND) {
@@ -1140,6 +1227,7 @@ begin_faults(struct world *w)
 	const struct swarm *o = &w->o;
 
 	/* A new directory is one from before everything. */
+	w->forgotten = NODES_MAX;
 	w->loser = (unsigned)world_below(w, o->nodes);
 	if (o->lose > 0) {
 		copy_directory(&w->nodes[w->loser]);
@@ -1147,6 +1235,8 @@ begin_faults(struct world *w)
 	}
 	if (o->lose == 2)
 		world_add_event(w, EV_COPY, 0, w->now + world_below(w, o->storm_ms / 4) * MS);
+	for (unsigned i = 0; i < o->leaves; i++)
+		world_add_event(w, EV_LEAVE, 0, w->now + world_below(w, o->storm_ms * MS));
 	world_run_for(w, 2 * NS_PER_S);
 	split_for_good(w);
 	for (unsigned i = 0; i < o->sessions; i++)

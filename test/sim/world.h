@@ -21,6 +21,8 @@ enum { SWARM_KEYS = 8, SWARM_SESSIONS = 6, SWARM_COPIES = 5, EXPIRY_MAX_MS = 800
 struct swarm {
 	unsigned nodes, keys, sessions;
 	unsigned joins;         /* nodes that come while it storms */
+	unsigned leaves;        /* members that are told to leave, while it storms */
+	bool forget;            /* one of them is forgotten instead, dead or not */
 	unsigned clients;       /* too, and are never members */
 	unsigned workers;       /* of a node */
 	unsigned mixed;         /* or fewer, each its own number */
@@ -53,7 +55,7 @@ struct swarm {
 
 /* Each by name: a run that fails is told, and made smaller, by them. */
 #define SWARM_FIELDS(X)                                                        \
-	X(nodes) X(joins) X(clients) X(workers) X(mixed) X(partitions) X(expiry) X(copies) X(drift) X(keys) X(sessions)    \
+	X(nodes) X(joins) X(leaves) X(forget) X(clients) X(workers) X(mixed) X(partitions) X(expiry) X(copies) X(drift) X(keys) X(sessions)    \
 	X(r) X(w) X(storm_ms) X(op_gap_ms)                                     \
 	X(crash_ms) X(break_ms) X(split_ms) X(pause_ms) X(jump_ms) X(full_ms)  \
 	X(slow_frame) X(hang_ms) X(fail_commit) X(fail_read) X(big)            \

@@ -9,7 +9,7 @@ world_judge_trees(struct world *w, struct node *n)
 {
 	struct copies_figures f;
 
-	if (n->client)
+	if (n->client || n->sync == NULL)
 		return;
 	sync_copies(n->sync, world_moment_of(w, n), &f);
 	if (f.trees.wrong == 0 || (w->o.lose == 3 && n == &w->nodes[w->loser]))
@@ -33,16 +33,30 @@ copy_of(struct world *w, const struct view *v, unsigned key, unsigned i, struct 
 	return s;
 }
 
+struct node *
+world_reference(struct world *w)
+{
+	unsigned i = 0;
+
+	while (i + 1 < w->members && (w->nodes[i].gone || w->nodes[i].view == NULL))
+		i++;
+	return &w->nodes[i];
+}
+
 /* S14: all have the same members and the same table, and nothing moves. */
 static bool
 agreed(struct world *w)
 {
-	const struct view *first = w->nodes[0].view;
+	const struct view *first = world_reference(w)->view;
 
-	if (view_phase(first) != VIEW_SETTLED || first->count != w->members)
+	if (first == NULL || view_phase(first) != VIEW_SETTLED || first->count != w->members)
 		return false;
-	for (unsigned i = 1; i < w->members; i++)
-		if (w->nodes[i].view == NULL || !view_equal(w->nodes[i].view, first))
+	for (size_t i = 0; i < first->count; i++)
+		if (first->records[i].state == RECORD_LEAVING)
+			return false;
+	for (unsigned i = 0; i < w->members; i++)
+		if (!w->nodes[i].gone &&
+		    (w->nodes[i].view == NULL || !view_equal(w->nodes[i].view, first)))
 			return false;
 	return true;
 }
@@ -56,11 +70,14 @@ converged(struct world *w)
 		return false;
 	for (unsigned k = 0; k < w->o.keys; k++)
 		for (unsigned i = 1; i < w->o.copies; i++)
-			if (!slice_equal(copy_of(w, w->nodes[0].view, k, 0, &owner),
-			    copy_of(w, w->nodes[0].view, k, i, &owner)))
+			if (!slice_equal(copy_of(w, world_reference(w)->view, k, 0, &owner),
+			    copy_of(w, world_reference(w)->view, k, i, &owner)))
 				return false;
 	for (unsigned i = 0; i < w->members; i++) {
 		struct hint_figures f;
+
+		if (w->nodes[i].gone)
+			continue;
 		struct copies_figures c;
 
 		sync_hints(w->nodes[i].sync, &f);
@@ -82,6 +99,8 @@ moved(struct world *w)
 	for (unsigned i = 0; i < w->members; i++) {
 		struct copies_figures c;
 
+		if (w->nodes[i].gone)
+			continue;
 		sync_copies(w->nodes[i].sync, world_moment_of(w, &w->nodes[i]), &c);
 		rows += c.repair.took + c.repair.gave;
 		for (unsigned k = 0; k < w->nodes[i].workers; k++)
@@ -98,7 +117,7 @@ remembers(struct world *w)
 		for (unsigned i = 0; i < w->o.copies; i++) {
 			struct node *owner;
 
-			if (object_old(copy_of(w, w->nodes[0].view, k, i, &owner), 0) == OBJECT_FRESH)
+			if (object_old(copy_of(w, world_reference(w)->view, k, i, &owner), 0) == OBJECT_FRESH)
 				continue;
 			world_tell(w, "k%u at %s has something to forget", k, world_name(w, owner));
 			return true;
@@ -144,7 +163,7 @@ judge_quiet(struct world *w)
 static void
 judge_owners(struct world *w)
 {
-	const struct view *v = w->nodes[0].view;
+	const struct view *v = world_reference(w)->view;
 
 	if (w->o.collect_ms > 10000 || remembers(w))
 		return;
@@ -154,7 +173,7 @@ judge_owners(struct world *w)
 		for (unsigned i = 0; i < w->members; i++) {
 			const struct node *n = &w->nodes[i];
 
-			if (view_owns(v, name_partition(buf_slice(name), w->o.partitions), &n->id) ||
+			if (n->gone || view_owns(v, name_partition(buf_slice(name), w->o.partitions), &n->id) ||
 			    disk_find(n->disk, DYN_SPACE_DATA, buf_slice(name)).len == 0)
 				continue;
 			fprintf(stderr, "%s still has k%u, of which it is no owner\n",
@@ -181,18 +200,21 @@ world_heal(struct world *w)
 	w->o.side = 0;
 	memset(w->cut, 0, (size_t)w->all * w->all * sizeof(*w->cut));
 	for (unsigned i = 0; i < w->all; i++) {
-		if (!w->nodes[i].alive)
+		if (!w->nodes[i].alive && !w->nodes[i].gone)
 			world_node_start(w, &w->nodes[i]);
 	}
 	/* Those that pause go on in this time. */
 	world_run_for(w, 10 * NS_PER_S);
+	DEMAND(world_forget(w));
 	while (w->now < until) {
 		for (unsigned k = 0; w->o.reads_repair && k < w->o.keys; k++) {
 			const struct with how = { .n = (uint8_t)w->o.copies,
 				.r = (uint8_t)w->o.copies, .w = (uint8_t)w->o.w,
 				.lww = world_is_lww(w, k), .flags = DYN_STRICT };
+			struct node *n = &w->nodes[world_below(w, w->all)];
 
-			world_start_call(w, &w->nodes[world_below(w, w->all)], 0, OP_GET, k, &how, NULL);
+			if (n->alive && n->view != NULL)
+				world_start_call(w, n, 0, OP_GET, k, &how, NULL);
 		}
 		world_run_for(w, 2 * NS_PER_S);
 		w->settled |= agreed(w);
@@ -211,7 +233,7 @@ world_heal(struct world *w)
 	for (unsigned k = 0; k < w->o.keys; k++)
 		for (unsigned i = 0; i < w->o.copies; i++) {
 			struct node *owner;
-			struct dyn_slice s = copy_of(w, w->nodes[0].view, k, i, &owner);
+			struct dyn_slice s = copy_of(w, world_reference(w)->view, k, i, &owner);
 			struct buf *object = buf_copy(s.data, s.len);
 			uint64_t ids[IDS_MAX];
 
@@ -221,6 +243,8 @@ world_heal(struct world *w)
 			buf_unref(object);
 		}
 	for (unsigned i = 0; i < w->all; i++) {
+		if (w->nodes[i].gone)
+			continue;
 		world_judge_trees(w, &w->nodes[i]);
 		w->out.forgotten += world_forgotten_by(&w->nodes[i]);
 	}

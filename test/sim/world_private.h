@@ -46,7 +46,10 @@ enum event_kind {
 	EV_LOST,    /* who dialled notices that a connection is gone */
 	EV_START,
 	EV_CALL,    /* the next call of a session */
-	EV_CRASH, EV_BREAK, EV_SPLIT, EV_MEND, EV_PAUSE, EV_JUMP, EV_FULL, EV_COPY, EV_LOSE
+	EV_CRASH, EV_BREAK, EV_SPLIT, EV_MEND, EV_PAUSE, EV_JUMP, EV_FULL, EV_COPY, EV_LOSE,
+	EV_LEAVE,   /* somebody is asked to leave, or is forgotten (back) */
+	EV_FORGET,  /* the order to forget it */
+	EV_STOP     /* a process ends for good */
 };
 
 enum letter_kind { L_VIEW, L_FENCE, L_FENCED, L_ROWS, L_STORED, L_CHANGED, L_SYNCED, L_POKE,
@@ -80,6 +83,7 @@ struct link {
 struct node {
 	struct dyn_id id;
 	bool alive, client;
+	bool gone; /* it does not start again */
 	unsigned workers, threads;
 	uint64_t life, incarnation, actor, paused_until;
 	int64_t skew_ms;
@@ -149,6 +153,8 @@ struct world {
 	bool calm, trace;
 	unsigned open; /* calls not ended */
 	unsigned loser; /* of its directory */
+	unsigned leaving; /* so many were asked to, or forgotten */
+	unsigned forgotten; /* this one is to be, or was; NODES_MAX: none */
 };
 
 /* world.c */
@@ -157,6 +163,8 @@ void world_run_for(struct world *, uint64_t ns);
 void world_node_start(struct world *, struct node *);
 void world_start_call(struct world *w, struct node *n, unsigned session, enum op_kind kind,
     unsigned key, const struct with *with, const struct context *seen);
+/* The order to forget that node, by whoever can give it; false: nobody can. */
+bool world_forget(struct world *w);
 bool world_is_lww(const struct world *w, unsigned key);
 const char *world_key(unsigned key);
 size_t world_values(const struct buf *object, uint64_t now_ms, uint64_t *ids, size_t max);
@@ -166,6 +174,8 @@ uint64_t world_forgotten_by(const struct node *n);
 
 /* world_end.c */
 void world_judge_trees(struct world *w, struct node *n);
+/* Somebody whose word counts at the end. */
+struct node *world_reference(struct world *w);
 /* Everything works again, for good, and is judged. */
 void world_heal(struct world *w);
 

@@ -846,13 +846,13 @@ END_TEST
 START_TEST(synced_counts_for_current_only)
 {
 	struct sim *s = sim_new(965);
-	struct table *old;
+	struct view *old;
 	unsigned views;
 	struct node *n;
 
 	s->partitions = 32;
 	n = sim_add(s, NULL);
-	old = table_ref(n->view->current);
+	old = view_ref(n->view);
 	sim_add(s, FIRST);
 	while (n->view->current->epoch == 1)
 		sim_run(s, MS);
@@ -861,11 +861,11 @@ START_TEST(synced_counts_for_current_only)
 	sim_carry_out(s, 0);
 	ck_assert_uint_eq(n->views, views);
 	ck_assert(!record_synced(view_find(n->view, &n->id), n->view->current));
-	member_synced(n->m, n->view->current, sim_moment(s), &s->out);
+	member_synced(n->m, n->view, sim_moment(s), &s->out);
 	sim_carry_out(s, 0);
 	ck_assert_uint_eq(n->views, views + 1);
 	ck_assert(record_synced(view_find(n->view, &n->id), n->view->current));
-	table_unref(old);
+	view_unref(old);
 	sim_free(s);
 }
 END_TEST
