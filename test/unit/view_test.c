@@ -126,7 +126,19 @@ grow(struct rng *g, struct view **v, unsigned *next)
 {
 	struct record r;
 
-	switch (rng_below(g, 6)) {
+	struct order o = { .id = (*v)->records[rng_below(g, (*v)->count)].id };
+	struct view *ordered;
+
+	switch (rng_below(g, 8)) {
+	case 6:
+		o.state = (uint8_t)rng_below(g, RECORD_FORGOTTEN + 1);
+		o.weight = (uint16_t)rng_below(g, 3);
+		o.location = rng_below(g, 2) == 0 ? NULL : "a/b";
+		if (view_order(&ordered, *v, &o, 1) == 0) {
+			view_unref(*v);
+			*v = ordered;
+		}
+		break;
 	case 0:
 		r = record((*next)++);
 		with(v, &r);
@@ -576,6 +588,213 @@ START_TEST(who_left_has_no_seat)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ orders */
+
+static void
+give(struct view **v, unsigned number, uint8_t state, uint16_t weight, const char *location)
+{
+	struct order o = { record(number).id, state, weight, location };
+	struct view *next;
+
+	ck_assert_int_eq(view_order(&next, *v, &o, 1), 0);
+	view_unref(*v);
+	*v = next;
+}
+
+static const struct record *
+of(const struct view *v, unsigned number)
+{
+	struct dyn_id id = record(number).id;
+
+	return view_find(v, &id);
+}
+
+static struct view *
+ring_of_three(void)
+{
+	struct view *v = ring_of_one(1);
+
+	for (unsigned i = 2; i <= 3; i++) {
+		struct record r = record(i);
+
+		with(&v, &r);
+	}
+	settle(&v);
+	finish(&v);
+	return v;
+}
+
+START_TEST(who_waits_joins_when_asked_to)
+{
+	struct view *v = ring_of_one(1);
+	struct record r = record(2);
+
+	r.state = RECORD_WAITING;
+	with(&v, &r);
+	settle(&v);
+	ck_assert_int_eq(view_phase(v), VIEW_SETTLED);
+	ck_assert_uint_eq(v->current->epoch, 1);
+	give(&v, 2, RECORD_JOINED, 0, NULL);
+	/* What it says of itself after that, not knowing it yet, changes nothing. */
+	r.stamp = 9;
+	with(&v, &r);
+	settle(&v);
+	ck_assert_uint_eq(v->current->seats_count, 2);
+	view_unref(v);
+}
+END_TEST
+
+/* It has no seat, and is waited for until nothing needs it. */
+START_TEST(who_leaves_goes_on_until_all_have_followed)
+{
+	struct view *v = ring_of_three();
+	uint64_t epoch = v->current->epoch;
+
+	give(&v, 2, RECORD_LEAVING, 0, NULL);
+	settle(&v);
+	ck_assert_uint_eq(v->current->epoch, epoch + 1);
+	ck_assert_uint_eq(v->current->seats_count, 2);
+	ck_assert_uint_eq(v->base->seats_count, 3);
+	for (unsigned reading = 0; reading < 2; reading++) {
+		mark(&v, (size_t)(of(v, 1) - v->records), reading);
+		mark(&v, (size_t)(of(v, 3) - v->records), reading);
+		settle(&v);
+		ck_assert_int_eq(view_phase(v), reading ? VIEW_SWITCHED : VIEW_MOVING);
+		ck_assert_uint_eq(of(v, 2)->state, RECORD_LEAVING);
+		mark(&v, (size_t)(of(v, 2) - v->records), reading);
+		settle(&v);
+	}
+	ck_assert_int_eq(view_phase(v), VIEW_SETTLED);
+	ck_assert_uint_eq(of(v, 2)->state, RECORD_LEFT);
+	view_unref(v);
+}
+END_TEST
+
+START_TEST(the_last_one_cannot_leave)
+{
+	struct view *v = ring_of_one(1);
+
+	give(&v, 1, RECORD_LEAVING, 0, NULL);
+	settle(&v);
+	ck_assert_int_eq(view_phase(v), VIEW_SETTLED);
+	ck_assert_uint_eq(v->current->seats_count, 1);
+	ck_assert_uint_eq(of(v, 1)->state, RECORD_LEAVING);
+	view_unref(v);
+}
+END_TEST
+
+/* A newcomer dies for good. */
+START_TEST(a_forgotten_seat_is_not_taken_for_one_that_followed)
+{
+	struct view *v = ring_of_three();
+	struct record r = record(4);
+
+	with(&v, &r);
+	settle(&v);
+	/* All but the newcomer follow; then it is forgotten: that is not enough. */
+	for (unsigned i = 1; i <= 3; i++)
+		mark(&v, (size_t)(of(v, i) - v->records), false);
+	give(&v, 4, RECORD_FORGOTTEN, 0, NULL);
+	settle(&v);
+	ck_assert_int_eq(view_phase(v), VIEW_MOVING);
+	ck_assert_uint_eq(view_forgotten(v), 1);
+	for (unsigned i = 1; i <= 3; i++) {
+		ck_assert_int_eq(view_phase(v), VIEW_MOVING);
+		ck_assert(!view_says_synced(v, of(v, i)));
+		r = *of(v, i);
+		r.stamp++;
+		r.less = 1;
+		with(&v, &r);
+		ck_assert(view_says_synced(v, of(v, i)));
+		settle(&v);
+	}
+	ck_assert_int_eq(view_phase(v), VIEW_SWITCHED);
+	for (unsigned i = 1; i <= 3; i++) {
+		r = *of(v, i);
+		r.stamp++;
+		r.reading = 1;
+		with(&v, &r);
+	}
+	settle(&v);
+	/* And now to a table without it. */
+	ck_assert_int_eq(view_phase(v), VIEW_MOVING);
+	ck_assert_uint_eq(v->current->seats_count, 3);
+	ck_assert_uint_eq(view_forgotten(v), 0);
+	view_unref(v);
+}
+END_TEST
+
+/* One side orders a weight, the other that it leaves: both hold. */
+START_TEST(orders_given_at_once_all_hold)
+{
+	struct view *a = ring_of_three(), *b = view_ref(a);
+	struct record r;
+
+	give(&a, 2, 0, 300, NULL);
+	give(&a, 2, 0, 0, "dc/z/r/m");
+	give(&b, 2, RECORD_LEAVING, 0, NULL);
+	r = *of(b, 2);
+	r.stamp += 5;
+	strcpy(r.address, "10.0.0.9:1");
+	with(&b, &r);
+	join(&a, b);
+	join(&b, a);
+	ck_assert(view_equal(a, b));
+	ck_assert_uint_eq(of(a, 2)->state, RECORD_LEAVING);
+	ck_assert_uint_eq(record_weight(of(a, 2)), 300);
+	ck_assert_str_eq(record_location(of(a, 2)), "dc/z/r/m");
+	ck_assert_str_eq(of(a, 2)->address, "10.0.0.9:1");
+	give(&a, 2, 0, 0, "");
+	ck_assert_str_eq(record_location(of(a, 2)), "");
+	ck_assert_uint_eq(record_weight(of(a, 2)), 300);
+	view_unref(a);
+	view_unref(b);
+}
+END_TEST
+
+START_TEST(orders_that_cannot_be_given)
+{
+	struct view *v = ring_of_three(), *next;
+	struct order o = { record(9).id, RECORD_LEAVING, 0, NULL };
+
+	ck_assert_int_eq(view_order(&next, v, &o, 1), DYN_ENOTFOUND);
+	give(&v, 2, RECORD_FORGOTTEN, 0, NULL);
+	o.id = record(2).id;
+	for (uint8_t state = 0; state <= RECORD_FORGOTTEN; state++) {
+		o.state = state;
+		ck_assert_int_eq(view_order(&next, v, &o, 1), DYN_EINVAL);
+		ck_assert_ptr_null(next);
+	}
+	o = (struct order){ record(1).id, 0, 10001, NULL };
+	ck_assert_int_eq(view_order(&next, v, &o, 1), DYN_EINVAL);
+	o = (struct order){ record(1).id, 0, 0, "a/b/c/d/e" };
+	ck_assert_int_eq(view_order(&next, v, &o, 1), DYN_EINVAL);
+	view_unref(v);
+}
+END_TEST
+
+/* A weight that was ordered makes another table, once. */
+START_TEST(a_weight_that_is_ordered_moves_partitions)
+{
+	struct view *v = ring_of_three();
+	uint64_t epoch = v->current->epoch;
+	struct table *next;
+
+	ck_assert_int_eq(view_next(&next, v), 0);
+	ck_assert_ptr_eq(next, v->current);
+	table_unref(next);
+	give(&v, 2, 0, 300, NULL);
+	ck_assert_int_eq(view_next(&next, v), 0);
+	ck_assert_uint_eq(next->epoch, epoch + 1);
+	settle(&v);
+	ck_assert_int_eq(table_compare(v->current, next), 0);
+	table_unref(next);
+	finish(&v);
+	ck_assert_uint_eq(v->current->epoch, epoch + 1);
+	view_unref(v);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ groups */
 
 static bool
@@ -811,7 +1030,10 @@ START_TEST(each_rule_of_records_is_checked)
 	strcpy(r.location, "a/b/c/d");
 	with(&v, &r);
 	BREAK(state, 0);
-	BREAK(state, 3);
+	BREAK(state, 6);
+	BREAK(ordered_weight, 1); /* by no order */
+	BREAK(ordered_location[0], 'x');
+	BREAK(less, 1);
 	BREAK(weight, 0);
 	BREAK(weight, 10001);
 	BREAK(workers, 0);
@@ -893,7 +1115,7 @@ START_TEST(newer_bytes_say_so)
 	struct view *v = ring_of_one(1), *w;
 	struct buf *b = encode(v);
 
-	b->data[0] = 3;
+	b->data[0] = 4;
 	ck_assert_int_eq(view_decode(&w, buf_slice(b)), DYN_EVERSION);
 	b->data[0] = 0;
 	ck_assert_int_eq(view_decode(&w, buf_slice(b)), DYN_EPROTO);
@@ -967,6 +1189,13 @@ suite(void)
 	tcase_add_test(c, old_marks_do_not_count);
 	tcase_add_test(c, forks_heal);
 	tcase_add_test(c, who_left_has_no_seat);
+	tcase_add_test(c, who_waits_joins_when_asked_to);
+	tcase_add_test(c, who_leaves_goes_on_until_all_have_followed);
+	tcase_add_test(c, the_last_one_cannot_leave);
+	tcase_add_test(c, a_forgotten_seat_is_not_taken_for_one_that_followed);
+	tcase_add_test(c, orders_given_at_once_all_hold);
+	tcase_add_test(c, orders_that_cannot_be_given);
+	tcase_add_test(c, a_weight_that_is_ordered_moves_partitions);
 	c = tcase_create("groups");
 	suite_add_tcase(s, c);
 	tcase_add_test(c, groups_follow_the_tables);
