@@ -261,10 +261,12 @@ static void
 add_targets(struct hint *h, struct flight *f, const struct group *g, const struct dyn_id *but)
 {
 	for (unsigned i = 0; i < g->count; i++) {
-		const struct dyn_id *id = &h->view->records[g->member[i]].id;
+		const struct record *rec = &h->view->records[g->member[i]];
+		const struct dyn_id *id = &rec->id;
 		unsigned j = 0;
 
-		if (but != NULL && id_equal(id, but))
+		/* Who was forgotten will never take it. */
+		if ((but != NULL && id_equal(id, but)) || !record_is_member(rec))
 			continue;
 		while (j < f->targets_count && !id_equal(&f->targets[j], id))
 			j++;

@@ -184,6 +184,23 @@ judge_owners(struct world *w)
 	}
 }
 
+/* Why is there no agreement? */
+static void
+tell_views(struct world *w)
+{
+	for (unsigned i = 0; i < w->all; i++) {
+		const struct node *n = &w->nodes[i];
+		const struct view *v = n->view;
+		const struct record *r = v != NULL ? view_find(v, &n->id) : NULL;
+
+		world_tell(w, "%s: %s, knows of %zu, table %u in phase %d, itself in state %d, synced "
+		    "to %u, reading %d", world_name(w, n), n->gone ? "gone" : n->alive ? "runs" : "is down",
+		    v != NULL ? v->count : 0, v != NULL ? (unsigned)v->current->epoch : 0,
+		    v != NULL ? (int)view_phase(v) : 0, r != NULL ? r->state : 0,
+		    r != NULL ? (unsigned)r->synced_epoch : 0, r != NULL ? r->reading : 0);
+	}
+}
+
 /* Everything works again, for good; what differs, reads of all copies repair, or in
  * most runs the exchanges of trees alone. */
 void
@@ -222,6 +239,7 @@ world_heal(struct world *w)
 			break;
 	}
 	if (!w->settled) {
+		tell_views(w);
 		fprintf(stderr, "S14: no agreement on members and table %u s after all was healed\n",
 		    (unsigned)(HEAL_LIMIT / NS_PER_S));
 		w->out.broken++;
