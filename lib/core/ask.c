@@ -155,7 +155,7 @@ ask_next(struct work *w, struct ask *a, struct moment m, struct outbox *out)
 
 	a->standin = rec == NULL;
 	if (rec == NULL && (a->r.op->flags & DYN_STRICT) == 0) {
-		if (w->stores) {
+		if (standin_is_self(w)) {
 			stand_in(w, a, m, out);
 			return;
 		}

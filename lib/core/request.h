@@ -127,6 +127,9 @@ struct ballot *standin_add(struct work *, const struct request *, struct quorum 
     const struct ballot *failed);
 /* The same for all owners that said no. */
 void standin_add_all(struct work *, const struct request *, struct quorum *);
+/* May this node itself stand in, as coordinator?  Not who leaves: nobody would wait for
+ * what it takes then. */
+bool standin_is_self(const struct work *);
 /* The first stand-in that is not down and not refused by the caller. */
 const struct record *standin_choose(struct work *, const struct request *,
     bool (*refused)(const void *arg, const struct dyn_id *), const void *arg);

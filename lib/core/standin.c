@@ -74,6 +74,14 @@ standin_add_all(struct work *w, const struct request *r, struct quorum *q)
 			(void)standin_add(w, r, q, &q->ballot[i]);
 }
 
+bool
+standin_is_self(const struct work *w)
+{
+	const struct record *rec = w->view != NULL ? view_find(w->view, &w->o.self) : NULL;
+
+	return w->stores && rec != NULL && rec->state == RECORD_JOINED;
+}
+
 const struct record *
 standin_choose(struct work *w, const struct request *r,
     bool (*refused)(const void *arg, const struct dyn_id *), const void *arg)

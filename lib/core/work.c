@@ -311,7 +311,7 @@ work_op(struct work *w, struct op *op, struct moment m, struct outbox *out)
 		park_start(w, op, m, out);
 	else if (op->kind == OP_GET)
 		read_start(w, op, m, out);
-	else if (coordinates(w, op) || (op->standin && w->stores))
+	else if (coordinates(w, op) || (op->standin && standin_is_self(w)))
 		write_start(w, op, m, out);
 	else if (op->conn == 0)
 		ask_start(w, op, m, out);
