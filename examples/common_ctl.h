@@ -37,6 +37,8 @@ int ctl_del(struct ctl *);
 int ctl_members(struct ctl *);
 int ctl_locate(struct ctl *);
 int ctl_status(struct ctl *);
+int ctl_plan(struct ctl *);
+int ctl_change(struct ctl *);
 
 /* The DYN_ name of a code. */
 const char *ctl_error_name(int code);

@@ -24,6 +24,10 @@ state_text(const struct dyn_member *m)
 {
 	if (m->self)
 		return "this client";
+	if (m->membership == DYN_WAITING)
+		return m->reachable ? "waits to join" : "not reachable";
+	if (m->membership == DYN_LEAVING && m->reachable)
+		return "leaving";
 	if (m->liveness == DYN_SUSPECT)
 		return "suspected";
 	if (!m->reachable)

@@ -49,6 +49,9 @@ usage(FILE *out)
 	      "  status                the ring and each of its members\n"
 	      "  members               the members as this client sees them\n"
 	      "  locate KEY            who stores the key\n"
+	      "  plan ORDER ...        what that change of the ring would mean\n"
+	      "  change ORDER ...      do it; ORDER is join=ID, leave=ID, forget=ID,\n"
+	      "                        replace=OLD:NEW, weight=ID:N or location=ID:TEXT\n"
 	      "  get KEY [--save-context FILE]\n"
 	      "  put KEY [VALUE|-] [--context FILE | --blind] [--save-context FILE]\n"
 	      "  del KEY [--context FILE]\n"
@@ -97,6 +100,8 @@ static const struct command {
     {"status", 0, 0, ctl_status},
     {"members", 0, 0, ctl_members},
     {"locate", 1, 1, ctl_locate},
+    {"plan", 1, 64, ctl_plan},
+    {"change", 1, 64, ctl_change},
     {"get", 1, 1, ctl_get},
     {"put", 1, 2, ctl_put},
     {"del", 1, 1, ctl_del},

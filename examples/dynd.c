@@ -48,7 +48,7 @@ usage(FILE *out)
 {
 	fputs("usage: dynd [--listen HOST:PORT] [--dir DIRECTORY] [--seeds ADDRESSES]\n"
 	      "            [--ring NAME] [--advertise HOST:PORT] [--id ID]\n"
-	      "            [--join auto|create|only]\n"
+	      "            [--join auto|create|only|wait]\n"
 	      "            [--location DC/ZONE/RACK/MACHINE] [--weight 1-10000]\n"
 	      "            [--n N] [--r R] [--w W] [--partitions Q] [--workers K]\n"
 	      "            [--tls-ca FILE --tls-cert FILE --tls-key FILE | --insecure]\n"
@@ -74,6 +74,8 @@ take_join(struct dyn_options *o, const char *text)
 		o->join = DYN_JOIN_CREATE;
 	else if (strcmp(text, "only") == 0)
 		o->join = DYN_JOIN_ONLY;
+	else if (strcmp(text, "wait") == 0)
+		o->join = DYN_JOIN_WAIT;
 	else
 		return refuse("join", text);
 	return 0;

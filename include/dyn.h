@@ -8,7 +8,7 @@
  *	3  a bucket: a named set of keys with its own policy
  *	4  get, put, delete, update; results, receipts, contexts
  *	5  the same without blocking
- *	6  looking at the ring: members, status, statistics
+ *	6  looking at the ring: members, status, statistics; changing it
  *	7  storage engines of your own
  *
  * Words.  The RING is the set of nodes that share one set of keys.  A NODE is
@@ -142,6 +142,7 @@ typedef struct dyn_node dyn_node;       /* a peer, a client or a local store */
 typedef struct dyn_bucket dyn_bucket;   /* a named set of keys, its policy */
 typedef struct dyn_result dyn_result;   /* what one call brought */
 typedef struct dyn_context dyn_context; /* causal context: opaque */
+typedef struct dyn_plan dyn_plan;       /* orders that change the ring */
 struct dyn_engine;                      /* section 7 */
 
 /* Names a node for its whole life, whatever its address; random. */
@@ -627,6 +628,13 @@ enum dyn_liveness {
 	               * round it, others stand in; it is asked again for good */
 };
 
+/* Whether a node takes part in the ring. */
+enum dyn_membership {
+	DYN_WAITING = 1, /* it may be asked to join (DYN_JOIN_WAIT) */
+	DYN_JOINED,
+	DYN_LEAVING      /* others take over what it owns */
+};
+
 /* One member of the ring as this node sees it. */
 struct dyn_member {
 	struct dyn_id id;
@@ -639,9 +647,10 @@ struct dyn_member {
 	int synced;          /* it holds all it owns by the current table */
 	uint64_t incarnation;
 	enum dyn_liveness liveness; /* this node itself: DYN_LIVE */
+	enum dyn_membership membership;
 };
 
-/* The members, ordered by id.  Free with dyn_members_free.
+/* The members, and those that wait to be asked to join, ordered by id.  Free with dyn_members_free.
  * Returns 0, DYN_ENOMEM, DYN_EINVAL, DYN_ECLOSED, DYN_EFORKED. */
 DYN_API int dyn_members(dyn_node *, struct dyn_member **out, size_t *count) DYN_CHECK;
 DYN_API void dyn_members_free(struct dyn_member *);
@@ -702,7 +711,13 @@ struct dyn_status {
 	uint64_t damaged;            /* partitions whose rows were found not to be
 	                              * what was written, since the start */
 	int failure;                 /* why the node takes no more calls
-	                              * (DYN_EFENCED), or 0 */
+	                              * (DYN_EFENCED, DYN_ELEFT), or 0 */
+	unsigned awaited;            /* moving: members that have not followed to the
+	                              * present step of the change of owners */
+	struct dyn_id awaits;        /* one of them: if it is dead for good, have it
+	                              * forgotten */
+	int membership;              /* enum dyn_membership; 0: this node has left the
+	                              * ring, or is a client */
 };
 #ifdef __cplusplus
 #define DYN_STATUS_INIT {sizeof(struct dyn_status)}
@@ -766,6 +781,76 @@ DYN_API int dyn_stats(dyn_node *, struct dyn_stats *) DYN_CHECK;
  */
 DYN_API int dyn_member_status(dyn_node *, struct dyn_id, unsigned timeout_ms,
     struct dyn_status *, struct dyn_stats *stats) DYN_CHECK;
+
+/*
+ * Changing the ring (paper 4.8.1: membership is explicit).  A node that opens a new
+ * directory with seeds joins by itself; all else is ordered, by any peer or client:
+ *
+ *	join      a node that waits (DYN_JOIN_WAIT) becomes an owner
+ *	leave     others take over what a node owns, and what it keeps for others; then
+ *	          it has left, and may be closed
+ *	forget    a node that is dead for good is not waited for any more.  What only
+ *	          it had is lost; if it lives, it stops (DYN_ELEFT)
+ *	replace   join and forget at once: the one gets what the other had
+ *	weight    a node's share, relative to those of others
+ *	location  "dc/zone/rack/machine" of a node; "" = as its options say
+ *
+ * There is no way back: who has left, or was forgotten, can only join as a new node,
+ * with an empty directory.  A plan collects orders; committed, they are one change of
+ * owners.  Orders given at the same time elsewhere, also on the other side of a split,
+ * all hold in the end.  While owners change, reads and writes go on; a change that
+ * waits for a dead node (dyn_status awaits) is brought to its end by having that node
+ * forgotten.
+ *
+ *   dyn_plan_new     DYN_EINVAL: a local store
+ *   the orders       0, or why it cannot be given: DYN_ENOTFOUND (no such node),
+ *                    DYN_EINVAL (it has left; weight not 1..10000; bad location)
+ *   dyn_plan_show    what committing it would mean, computed here without asking
+ *                    anybody
+ *   dyn_plan_commit  gives the orders; returns once the ring has them, which then
+ *                    carries them out by itself (dyn_status moving).
+ *                    timeout_ms  0 = options timeout_ms
+ *                    DYN_ETIMEOUT: they may still be carried out; DYN_EINVAL: no
+ *                    order, or nobody would be left
+ *   dyn_leave        leave for this node itself; returns once it has left and may be
+ *                    closed, or DYN_ETIMEOUT (it goes on leaving).  timeout_ms > 0.
+ *                    DYN_EINVAL: a client, or the last member
+ *
+ * Also DYN_ENOMEM, DYN_ECLOSED, DYN_EFORKED, and of the last two DYN_EDEADLK and why
+ * the node has failed.  A plan is used by one thread at a time, and freed before its
+ * node is closed; it stays as it is when it is committed.
+ */
+struct dyn_plan_figures {
+	size_t size;             /* DYN_PLAN_FIGURES_INIT */
+	uint64_t epoch;          /* of the table now */
+	int moving;              /* owners change already; this change comes after it,
+	                          * and the figures are for what comes then */
+	unsigned members, members_then; /* that own something */
+	unsigned partitions;
+	unsigned moves;          /* copies of partitions that a node gets */
+	unsigned under_replicated; /* partitions with fewer than n owners then */
+	uint64_t bytes;          /* to be moved, by the share of this node; 0 = not
+	                          * known (a client) */
+	uint64_t seconds;        /* about how long that takes, without other load; 0 =
+	                          * not known */
+};
+#ifdef __cplusplus
+#define DYN_PLAN_FIGURES_INIT {sizeof(struct dyn_plan_figures)}
+#else
+#define DYN_PLAN_FIGURES_INIT {.size = sizeof(struct dyn_plan_figures)}
+#endif
+
+DYN_API int dyn_plan_new(dyn_plan **out, dyn_node *) DYN_CHECK;
+DYN_API void dyn_plan_free(dyn_plan *);
+DYN_API int dyn_plan_join(dyn_plan *, struct dyn_id) DYN_CHECK;
+DYN_API int dyn_plan_leave(dyn_plan *, struct dyn_id) DYN_CHECK;
+DYN_API int dyn_plan_forget(dyn_plan *, struct dyn_id) DYN_CHECK;
+DYN_API int dyn_plan_replace(dyn_plan *, struct dyn_id old, struct dyn_id by) DYN_CHECK;
+DYN_API int dyn_plan_weight(dyn_plan *, struct dyn_id, unsigned weight) DYN_CHECK;
+DYN_API int dyn_plan_location(dyn_plan *, struct dyn_id, const char *location) DYN_CHECK;
+DYN_API int dyn_plan_show(dyn_plan *, struct dyn_plan_figures *) DYN_CHECK;
+DYN_API int dyn_plan_commit(dyn_plan *, unsigned timeout_ms) DYN_CHECK;
+DYN_API int dyn_leave(dyn_node *, unsigned timeout_ms) DYN_CHECK;
 
 /* -------------------------------------------------------- 7 storage engines */
 

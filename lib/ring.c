@@ -6,6 +6,9 @@
 
 #include <semaphore.h>
 
+_Static_assert((int)DYN_WAITING == RECORD_WAITING && (int)DYN_JOINED == RECORD_JOINED &&
+    (int)DYN_LEAVING == RECORD_LEAVING, "membership is told as the view has it");
+
 static void
 fill_member(dyn_node *n, const struct view *v, const struct record *r, struct dyn_member *m)
 {
@@ -13,8 +16,9 @@ fill_member(dyn_node *n, const struct view *v, const struct record *r, struct dy
 
 	m->id = r->id;
 	memcpy(m->address, r->address, sizeof(m->address));
-	memcpy(m->location, r->location, sizeof(m->location));
-	m->weight = r->weight;
+	memcpy(m->location, record_location(r), sizeof(m->location));
+	m->weight = record_weight(r);
+	m->membership = (enum dyn_membership)r->state;
 	m->partitions = seat >= 0 ? table_load(v->current, (unsigned)seat) : 0;
 	m->self = memcmp(&r->id, &n->host.self, sizeof(r->id)) == 0;
 	m->liveness = DYN_LIVE;
@@ -47,7 +51,7 @@ dyn_members(dyn_node *n, struct dyn_member **out, size_t *count)
 		return DYN_ENOMEM;
 	}
 	for (size_t i = 0; i < v->count; i++)
-		if (v->records[i].state == RECORD_JOINED)
+		if (record_is_here(&v->records[i]))
 			fill_member(n, v, &v->records[i], &list[(*count)++]);
 	view_unref(v);
 	*out = list;

@@ -11,7 +11,8 @@
 	N(under_replicated) N(moving) N(keys) N(bytes) N(unwritten_bytes)      \
 	N(memory_bytes) N(uptime_ms) N(storage_error) N(hints) N(hint_bytes)   \
 	N(hint_age_ms) N(hints_waiting) N(hints_dirty) N(safe_to_stop)   \
-	N(catching) N(differing) N(lag_ms) N(unhashed) N(damaged) N(failure)
+	N(catching) N(differing) N(lag_ms) N(unhashed) N(damaged) N(failure) \
+	N(awaited) B(awaits.bytes) N(membership)
 
 #define LATENCY_FIELDS(N, l)                                                   \
 	N(l.count) N(l.mean_us) N(l.p50_us) N(l.p90_us) N(l.p99_us)            \
@@ -89,9 +90,15 @@ status_from_view(struct host *h, const struct view *v, struct dyn_status *s)
 	for (size_t i = 0; i < v->count; i++) {
 		const struct record *r = &v->records[i];
 
+		if (id_equal(&r->id, &h->self) && record_is_here(r))
+			s->membership = r->state;
 		if (!record_is_member(r))
 			continue;
 		s->members++;
+		if (view_awaits(v, r)) {
+			s->awaited++;
+			s->awaits = r->id;
+		}
 		s->reachable += id_equal(&r->id, &h->self) ||
 		    worker_reachable(h->workers[0], &r->id, NULL);
 		s->agreed += r->synced_epoch == v->current->epoch &&

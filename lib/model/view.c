@@ -656,6 +656,14 @@ fence_wanted(const struct view *v)
 	return false;
 }
 
+bool
+view_awaits(const struct view *v, const struct record *r)
+{
+	if (!record_is_member(r) || view_phase(v) == VIEW_SETTLED)
+		return false;
+	return !view_says_synced(v, r) || (view_phase(v) == VIEW_SWITCHED && r->reading == 0);
+}
+
 int
 view_next(struct table **out, const struct view *v)
 {

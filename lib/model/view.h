@@ -139,6 +139,8 @@ int view_with(struct view **out, struct view *, const struct record *) DYN_CHECK
 unsigned view_forgotten(const struct view *);
 /* Has this member said synced to current, knowing of all that are forgotten? */
 bool view_says_synced(const struct view *, const struct record *);
+/* Does the present step wait for this member's word? */
+bool view_awaits(const struct view *, const struct record *);
 /* The table that would come next, were nothing moving; a ref of current if none
  * would. */
 int view_next(struct table **out, const struct view *) DYN_CHECK;

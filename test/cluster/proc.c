@@ -24,6 +24,8 @@ enum ask_kind { /* goes on after proc_kind */
 	ASK_MEMBERS,
 	ASK_OWNERS,
 	ASK_MEMBER_STATUS,
+	ASK_CHANGE,
+	ASK_LEAVE,
 	ASK_LOAD,
 	ASK_UNLOAD,
 	ASK_CLOSE,
@@ -38,6 +40,8 @@ struct ask {
 	unsigned char context[PROC_CONTEXT_MAX];
 	size_t context_len, size;
 	struct dyn_id id;
+	struct proc_order orders[PROC_ORDERS_MAX];
+	size_t orders_count;
 	struct load *load;
 	unsigned writers, readers, ms;
 };
@@ -52,6 +56,7 @@ struct told {
 	struct dyn_stats stats;
 	struct dyn_member members[16];
 	struct dyn_id owners[16];
+	struct dyn_plan_figures figures;
 	size_t count;
 };
 
@@ -97,6 +102,42 @@ by_text(const void *a, const void *b)
 	const struct dyn_slice *x = a, *y = b;
 
 	return slice_compare(*x, *y);
+}
+
+static int
+give_order(dyn_plan *p, const struct proc_order *o)
+{
+	switch (o->what) {
+	case 'j':
+		return dyn_plan_join(p, o->id);
+	case 'l':
+		return dyn_plan_leave(p, o->id);
+	case 'f':
+		return dyn_plan_forget(p, o->id);
+	case 'r':
+		return dyn_plan_replace(p, o->id, o->other);
+	case 'w':
+		return dyn_plan_weight(p, o->id, o->weight);
+	default:
+		return dyn_plan_location(p, o->id, o->location);
+	}
+}
+
+static int
+change(struct child *c, const struct ask *ask, struct dyn_plan_figures *figures)
+{
+	dyn_plan *p;
+	int rc = dyn_plan_new(&p, c->node);
+
+	for (size_t i = 0; i < ask->orders_count && rc == 0; i++)
+		rc = give_order(p, &ask->orders[i]);
+	figures->size = sizeof(*figures);
+	if (rc == 0)
+		rc = dyn_plan_show(p, figures);
+	if (rc == 0 && ask->ms > 0)
+		rc = dyn_plan_commit(p, ask->ms);
+	dyn_plan_free(p);
+	return rc;
 }
 
 static void
@@ -219,6 +260,12 @@ do_other(struct child *c, const struct ask *ask, struct told *t)
 		return true;
 	case ASK_MEMBER_STATUS:
 		t->rc = dyn_member_status(c->node, ask->id, 2000, &t->status, &t->stats);
+		return true;
+	case ASK_CHANGE:
+		t->rc = change(c, ask, &t->figures);
+		return true;
+	case ASK_LEAVE:
+		t->rc = dyn_leave(c->node, ask->ms);
 		return true;
 	case ASK_LOAD:
 		c->run = load_start(ask->load, c->bucket, ask->writers, ask->readers);
@@ -616,6 +663,31 @@ proc_member_status(struct proc *p, struct dyn_id id, struct dyn_status *out)
 
 	ask_told(p, &ask, &t);
 	*out = t.status;
+	return t.rc;
+}
+
+int
+proc_change(struct proc *p, const struct proc_order *orders, size_t count, unsigned ms,
+    struct dyn_plan_figures *figures)
+{
+	struct ask ask = {.kind = ASK_CHANGE, .orders_count = count, .ms = ms};
+	struct told t;
+
+	ck_assert_uint_le(count, PROC_ORDERS_MAX);
+	memcpy(ask.orders, orders, count * sizeof(*orders));
+	ask_told(p, &ask, &t);
+	if (figures != NULL)
+		*figures = t.figures;
+	return t.rc;
+}
+
+int
+proc_leave(struct proc *p, unsigned ms)
+{
+	struct ask ask = {.kind = ASK_LEAVE, .ms = ms};
+	struct told t;
+
+	ask_told(p, &ask, &t);
 	return t.rc;
 }
 

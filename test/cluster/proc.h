@@ -88,6 +88,19 @@ size_t proc_members(struct proc *, struct dyn_member *out, size_t cap);
 /* Owners of a key as it sees them; returns how many. */
 size_t proc_owners(struct proc *, const char *key, struct dyn_id *out, size_t cap);
 int proc_member_status(struct proc *, struct dyn_id, struct dyn_status *);
+enum { PROC_ORDERS_MAX = 8 };
+/* One call of dyn_plan_*, by its letter: 'j'oin, 'l'eave, 'f'orget, 'r'eplace (by other),
+ * 'w'eight, l'o'cation. */
+struct proc_order {
+	char what;
+	struct dyn_id id, other;
+	unsigned weight;
+	char location[64];
+};
+/* A plan of them, shown, and (ms > 0) committed within so long: the first error. */
+int proc_change(struct proc *, const struct proc_order *, size_t count, unsigned ms,
+    struct dyn_plan_figures *);
+int proc_leave(struct proc *, unsigned ms);
 
 /* Begin and end the part of a load that this process carries: see load.h. */
 void proc_load(struct proc *, struct load *, unsigned writers, unsigned readers);
