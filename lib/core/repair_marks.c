@@ -32,6 +32,13 @@ repair_mark(struct repair *r, unsigned p)
 	r->save_at = 0;
 }
 
+void
+repair_unreadable(struct repair *r, unsigned p)
+{
+	if (p < r->partitions)
+		repair_mark(r, p);
+}
+
 static void
 unmark(struct repair *r, unsigned p, struct moment m)
 {

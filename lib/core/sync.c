@@ -12,6 +12,15 @@ struct sync {
 	struct admit admit;
 };
 
+/* What cannot be read may be there: its copy says nothing. */
+static void
+rows_broken(void *arg, unsigned partition)
+{
+	struct sync *s = arg;
+
+	repair_unreadable(s->repair, partition);
+}
+
 int
 sync_new(struct sync **out, const struct sync_options *options, struct moment m)
 {
@@ -20,7 +29,7 @@ sync_new(struct sync **out, const struct sync_options *options, struct moment m)
 	struct hint_options ho = { .self = options->self, .engine = options->engine,
 		.bytes_max = options->hint_bytes_max, .age_max_ms = options->hint_age_max_ms };
 	struct trees_options to = { .self = options->self, .engine = options->engine,
-		.walk = options->walk, .row = collect_row };
+		.walk = options->walk, .row = collect_row, .broken = rows_broken };
 	struct collect_options co = { .self = options->self, .engine = options->engine,
 		.workers = options->workers, .period = options->collect_period };
 	struct repair_options ro = { .self = options->self, .engine = options->engine,
@@ -42,6 +51,7 @@ sync_new(struct sync **out, const struct sync_options *options, struct moment m)
 	if (rc == 0)
 		rc = collect_new(&s->collect, &co, m);
 	to.row_arg = s->collect;
+	to.broken_arg = s;
 	if (rc == 0)
 		rc = trees_new(&s->trees, &to);
 	ro.trees = s->trees;
