@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -285,7 +286,7 @@ await_folded(const struct ring *r)
 {
 	uint64_t written = log_written(r), quiet = test_now(), until = quiet + 20 * NS_PER_S;
 
-	while (test_now() < quiet + 500 * NS_PER_MS) {
+	while (test_now() < quiet + 300 * NS_PER_MS) {
 		ck_assert_msg(test_now() < until, "it does not come to rest");
 		test_sleep_ms(20);
 		if (log_written(r) == written)
@@ -496,7 +497,7 @@ END_TEST
 
 /* ------------------------------------------------------------ damaged pages */
 
-/* Some bytes in the middle of every third page but the first. */
+/* Some bytes in the middle of every third page, but of those where the tables begin. */
 static void
 damage(const struct ring *r)
 {
@@ -510,9 +511,29 @@ damage(const struct ring *r)
 	fd = open(path, O_RDWR);
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(fstat(fd, &st), 0);
-	for (off_t at = 4096 * 3; at + 4096 <= st.st_size; at += 4096 * 3)
+	for (off_t at = 4096 * 16; at + 4096 <= st.st_size; at += 4096 * 3)
 		ck_assert_int_eq(pwrite(fd, noise, sizeof(noise), at + 2000), sizeof(noise));
 	close(fd);
+}
+
+/* Every third row that was folded is another, as its seal tells; the file is in order. */
+static void
+damage_rows(const struct ring *r)
+{
+	sqlite3 *db;
+	char path[600];
+
+	snprintf(path, sizeof(path), "%s/data.db", r->dir[VICTIM]);
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db,
+			     "UPDATE rows_0 SET value = zeroblob(length(value))"
+			     " WHERE length(value) > 10000 AND length(value) % 3 = 0",
+			     NULL, NULL, NULL),
+	    SQLITE_OK);
+	ck_assert_int_gt(sqlite3_changes(db), 20);
+	/* The log stays, as after the crash: its absence would be noticed. */
+	ck_assert_int_eq(sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
 }
 
 /* The directory goes; the peer comes back as who it was. */
@@ -529,9 +550,11 @@ replace_directory(struct ring *r, const char *id)
 	await_big_here(&r->peer[VICTIM]);
 }
 
+/* Pages after a close (0), when it is also seen that somebody has touched the file; rows
+ * after a kill (1), when nothing shows at the start; pages while it runs (2). */
 START_TEST(damaged_pages)
 {
-	bool running = _i == 1;
+	bool running = _i == 2;
 	struct dyn_status s = DYN_STATUS_INIT;
 	struct dyn_error error;
 	struct dyn_options o;
@@ -545,14 +568,20 @@ START_TEST(damaged_pages)
 	write_big(&r);
 	await_folded(&r);
 	dyn_id_format(r.peer[VICTIM].id, id);
-	if (!running)
+	if (_i == 0)
 		ck_assert_int_eq(proc_close(&r.peer[VICTIM], 3000), 0);
-	damage(&r);
+	else if (_i == 1)
+		proc_kill(&r.peer[VICTIM]);
+	if (_i == 1)
+		damage_rows(&r);
+	else
+		damage(&r);
 	if (!running) {
 		o = ring_options(&r, VICTIM);
 		proc_start(&r.peer[VICTIM], &o);
 		code = proc_ready(&r.peer[VICTIM], &error);
-		ck_assert_msg(code == 0 || code == DYN_ECORRUPT, "%d %s", code, error.text);
+		ck_assert_msg(code == 0 || (code == DYN_ECORRUPT && _i == 0), "%d %s", code,
+		    error.text);
 		if (code != 0) {
 			ck_assert_msg(strstr(error.text, r.dir[VICTIM]) != NULL, "%s", error.text);
 			replace_directory(&r, id);
@@ -695,7 +724,7 @@ START_TEST(killed_while_it_starts)
 	proc_load(&r.peer[0], l, 1, 1);
 	proc_load(&r.peer[2], l, 1, 1);
 	load_await(l, 50, 50);
-	for (unsigned round = 0; round < 30; round++) {
+	for (unsigned round = 0; round < 20; round++) {
 		struct dyn_options o = ring_options(&r, VICTIM);
 
 		proc_kill(&r.peer[VICTIM]);
@@ -731,7 +760,7 @@ suite(void)
 	tcase_add_test(c, nobody_knows);
 	tcase_add_test(c, mounted_read_only);
 	tcase_add_test(c, reading_fails);
-	tcase_add_loop_test(c, damaged_pages, 0, 2);
+	tcase_add_loop_test(c, damaged_pages, 0, 3);
 	tcase_add_test(c, no_descriptors);
 	tcase_add_test(c, killed_while_it_starts);
 	suite_add_tcase(s, c);
