@@ -32,13 +32,6 @@ repair_mark(struct repair *r, unsigned p)
 	r->save_at = 0;
 }
 
-void
-repair_unreadable(struct repair *r, unsigned p)
-{
-	if (p < r->partitions)
-		repair_mark(r, p);
-}
-
 static void
 unmark(struct repair *r, unsigned p, struct moment m)
 {
@@ -100,6 +93,16 @@ repair_look_at_marks(struct repair *r)
 		if (is_marked(r, p) &&
 		    (!view_owns(r->view, p, &r->o.self) || has_caught_up(r, p)))
 			unmark(r, p, never);
+}
+
+void
+repair_unreadable(struct repair *r, unsigned p)
+{
+	if (p >= r->partitions)
+		return;
+	repair_mark(r, p);
+	/* Without another owner there is nothing to catch up with. */
+	repair_look_at_marks(r);
 }
 
 void

@@ -514,6 +514,19 @@ START_TEST(rows_that_cannot_be_read)
 }
 END_TEST
 
+/* Who owns it alone has nobody to catch up with. */
+START_TEST(rows_of_one_owner_that_cannot_be_read)
+{
+	struct copies *w = copies_new(1, view_ring(1, 1, PARTITIONS));
+
+	w->node[0].scan_rc = DYN_EIO;
+	copies_begin(w);
+	copies_pass(w, REPAIR_PERIOD / 2);
+	ck_assert_uint_eq(copies_figures(w, 0).catching, 0);
+	copies_free(w);
+}
+END_TEST
+
 /* ----------------------------------------------------------------- malformed */
 
 /* Names and digests, as in LEAVES; or bare names, as in `wants`. */
@@ -856,6 +869,7 @@ suite(void)
 	tcase_add_test(c, another_table_is_refused);
 	tcase_add_test(c, nobody_is_asked_before_the_trees_stand);
 	tcase_add_test(c, rows_that_cannot_be_read);
+	tcase_add_test(c, rows_of_one_owner_that_cannot_be_read);
 	c = tcase_create("malformed");
 	suite_add_tcase(s, c);
 	tcase_add_test(c, malformed_questions);
