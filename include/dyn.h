@@ -504,8 +504,9 @@ DYN_API int dyn_get(dyn_bucket *, struct dyn_slice key, const struct dyn_call *c
  *            DYN_EUNKNOWN: may be applied, now or later; a retry with the
  *            same context is safe and makes a sibling at worst;
  *            DYN_ECONTEXT; DYN_ESIBLINGS; DYN_ETOOBIG; DYN_EINVAL;
- *            DYN_ENOMEM; DYN_EFULL; DYN_EIO; DYN_ECLOCK; DYN_EBUSY;
- *            DYN_ECLOSED; DYN_EFORKED; DYN_EDEADLK: not applied
+ *            DYN_ENOMEM; DYN_EFULL; DYN_EIO; DYN_ECORRUPT; DYN_EREADONLY;
+ *            DYN_ECLOCK; DYN_EBUSY; DYN_ECLOSED; DYN_EFORKED; DYN_EDEADLK:
+ *            not applied
  * Threads    any but a callback of libdyn.
  */
 DYN_API int dyn_put(dyn_bucket *, struct dyn_slice key, const dyn_context *context,
@@ -688,7 +689,7 @@ struct dyn_status {
 	uint64_t unwritten_bytes;    /* accepted, not yet on disk */
 	uint64_t memory_bytes;       /* counted against memory_max */
 	uint64_t uptime_ms;
-	int storage_error;           /* the last one, or 0 */
+	int storage_error;           /* the last one, of reading too, or 0 */
 	uint64_t hints, hint_bytes;  /* copies kept here for owners that were down */
 	uint64_t hint_age_ms;        /* of the oldest of them, at most; 0 = none */
 	uint64_t hints_waiting;      /* kept by others for this node, as heard */

@@ -94,11 +94,22 @@ copies_merge_copy(struct node *n, struct dyn_slice name, struct dyn_slice value)
 
 /* -------------------------------------------------------------------- nodes */
 
+static void
+rows_broken(void *arg, unsigned partition)
+{
+	struct node *n = arg;
+
+	repair_unreadable(n->r, partition);
+}
+
 void
 copies_start(struct copies *w, unsigned i, bool lost)
 {
 	struct node *n = &w->node[i];
-	struct trees_options to = {.self = node_id(n->letter), .engine = &n->engine};
+	struct trees_options to = {.self = node_id(n->letter),
+	    .engine = &n->engine,
+	    .broken = rows_broken,
+	    .broken_arg = n};
 	struct repair_options ro = {.self = node_id(n->letter),
 	    .engine = &n->engine,
 	    .admit = &n->admit,

@@ -85,6 +85,9 @@ void repair_stored(struct repair *, struct rows *, int rc, struct moment, struct
 void repair_saved(struct repair *, int rc, struct moment, struct outbox *);
 void repair_lost(struct repair *, const struct dyn_id *, struct moment, struct outbox *);
 void repair_liveness(struct repair *, const struct dyn_id *, enum dyn_liveness, struct moment);
+/* Rows of a partition cannot be read: from the next tick on its copy is marked, until
+ * they can be, and were compared. */
+void repair_unreadable(struct repair *, unsigned partition);
 /* This node has lost what it had (all of it, as far as it knows). */
 void repair_lost_all(struct repair *, struct moment, struct outbox *);
 /* The copy of this partition was found to lack something: is that on disk already?

@@ -113,6 +113,16 @@ repair_damaged(struct repair *r, unsigned p)
 }
 
 void
+repair_unreadable(struct repair *r, unsigned p)
+{
+	if (p >= r->partitions)
+		return;
+	repair_mark(r, p);
+	/* Without another owner there is nothing to catch up with. */
+	repair_look_at_marks(r);
+}
+
+void
 repair_equal(struct repair *r, unsigned p, const struct dyn_id *id, uint64_t began,
     struct moment m)
 {

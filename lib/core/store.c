@@ -160,6 +160,8 @@ look(struct store *s, struct place at, struct entry **entry, struct dyn_slice *n
 		return 0;
 	if (rc == 0)
 		*now = slice(s->scratch.data, s->scratch.len);
+	else
+		s->read_error = rc;
 	if (rc == DYN_ECORRUPT && at.space == DYN_SPACE_DATA) {
 		s->damaged = true;
 		memcpy(s->damaged_hash, at.id.data, sizeof(s->damaged_hash));

@@ -25,7 +25,8 @@
  * carry the same generation; storage must refuse them too.  So what was
  * reported failed cannot come back later from here (S4).  But it may come back
  * from elsewhere if a reader was given it meanwhile, or if a later version, sent
- * to others, was built on it: then it is not known to be lost (`exposed`).
+ * to others, was built on it: then it is not known to be lost (`exposed`).  Nor is
+ * what met DYN_EIO: the log may hold it, and a restart find it (work_committed).
  *
  * The actors: (node, incarnation).  The host gives incarnations that no
  * earlier or cloned copy has used; renewals count up in their low 16 bits.
@@ -103,6 +104,7 @@ struct store {
 	uint64_t floor;     /* largest counter of the actor that was forgotten */
 	bool damaged;       /* a row of the copies was found to be: store_damaged */
 	unsigned char damaged_hash[16];
+	int read_error;     /* of the last read that failed: see work_read_error */
 };
 
 /* kept: the actor is one of an earlier process. */

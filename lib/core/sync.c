@@ -20,6 +20,15 @@ rows_damaged(void *arg, unsigned partition)
 	return repair_damaged(s->repair, partition);
 }
 
+/* What cannot be read may be there: its copy says nothing. */
+static void
+rows_broken(void *arg, unsigned partition)
+{
+	struct sync *s = arg;
+
+	repair_unreadable(s->repair, partition);
+}
+
 int
 sync_new(struct sync **out, const struct sync_options *options, struct moment m)
 {
@@ -28,7 +37,7 @@ sync_new(struct sync **out, const struct sync_options *options, struct moment m)
 	struct hint_options ho = { .self = options->self, .engine = options->engine,
 		.bytes_max = options->hint_bytes_max, .age_max_ms = options->hint_age_max_ms };
 	struct trees_options to = { .self = options->self, .engine = options->engine,
-		.walk = options->walk, .row = collect_row };
+		.walk = options->walk, .row = collect_row, .broken = rows_broken };
 	struct collect_options co = { .self = options->self, .engine = options->engine,
 		.workers = options->workers, .period = options->collect_period };
 	struct repair_options ro = { .self = options->self, .engine = options->engine,
@@ -52,6 +61,7 @@ sync_new(struct sync **out, const struct sync_options *options, struct moment m)
 	to.row_arg = s->collect;
 	to.damaged = rows_damaged;
 	to.damaged_arg = s;
+	to.broken_arg = s;
 	if (rc == 0)
 		rc = trees_new(&s->trees, &to);
 	ro.trees = s->trees;

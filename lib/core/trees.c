@@ -3,7 +3,7 @@
 
 #include "base/map.h"
 
-enum tree_state { NOT_MINE, WANTED, BUILT };
+enum tree_state { NOT_MINE, WANTED, BUILT, BROKEN };
 
 /* A row of the piece between its scan and its fence. */
 struct seen {
@@ -32,8 +32,9 @@ struct trees {
 	struct merkle **tree; /* NULL: not built, or no row yet */
 	uint8_t *first;       /* this node is their first owner */
 	uint8_t *due;         /* to be looked at again soon */
-	unsigned partitions, mine, wanted, dues;
+	unsigned partitions, mine, wanted, dues, broken;
 	uint64_t due_at;      /* not before that */
+	uint64_t broken_at;   /* those that are broken are tried again */
 	struct build b;
 	unsigned cursor, walk_cursor;
 	uint64_t walk_at;     /* the next partition to look at again */
@@ -138,6 +139,37 @@ build_fails(struct trees *t, struct moment m)
 	t->b.until = m.now + TREES_REST;
 }
 
+/* Rows that cannot be read hold up no other partition. */
+static void
+build_breaks(struct trees *t, struct moment m)
+{
+	unsigned p = t->b.partition;
+
+	build_end(&t->b);
+	t->wanted -= t->state[p] == WANTED;
+	t->dues -= t->due[p];
+	t->due[p] = 0;
+	mem_free(t->tree[p]);
+	t->tree[p] = NULL;
+	t->state[p] = BROKEN;
+	if (t->broken++ == 0)
+		t->broken_at = m.now + TREES_BROKEN;
+	if (t->o.broken != NULL)
+		t->o.broken(t->o.broken_arg, p);
+}
+
+static void
+try_broken_again(struct trees *t)
+{
+	for (unsigned p = 0; p < t->partitions; p++) {
+		if (t->state[p] != BROKEN)
+			continue;
+		t->state[p] = WANTED;
+		t->wanted++;
+	}
+	t->broken = 0;
+}
+
 struct piece {
 	struct trees *t;
 	struct build *b;
@@ -226,7 +258,10 @@ scan_piece(struct trees *t, struct admit *a, struct moment m, struct outbox *out
 			outbox_log(out, DYN_LOG_ERROR, "partition %u cannot be read: %s",
 			    b->partition, dyn_strerror(rc));
 		rows_free(fence);
-		build_fails(t, m);
+		if (rc == DYN_EIO || rc == DYN_ECORRUPT)
+			build_breaks(t, m);
+		else
+			build_fails(t, m);
 		return;
 	}
 	b->state = FENCING;
@@ -259,7 +294,8 @@ set_due(struct trees *t, unsigned p, bool due)
 void
 trees_look_again(struct trees *t, unsigned partition)
 {
-	if (t->state != NULL && partition < t->partitions && t->state[partition] != NOT_MINE)
+	if (t->state != NULL && partition < t->partitions &&
+	    (t->state[partition] == WANTED || t->state[partition] == BUILT))
 		set_due(t, partition, true);
 }
 
@@ -399,7 +435,7 @@ forget_all(struct trees *t)
 	mem_free(t->due);
 	t->tree = NULL;
 	t->state = t->first = t->due = NULL;
-	t->partitions = t->mine = t->wanted = t->dues = 0;
+	t->partitions = t->mine = t->wanted = t->dues = t->broken = 0;
 }
 
 void
@@ -419,6 +455,7 @@ give_up(struct trees *t, unsigned p)
 	if (t->b.tree != NULL && t->b.partition == p)
 		build_end(&t->b);
 	t->wanted -= t->state[p] == WANTED;
+	t->broken -= t->state[p] == BROKEN;
 	set_due(t, p, false);
 	mem_free(t->tree[p]);
 	t->tree[p] = NULL;
@@ -479,6 +516,7 @@ void
 trees_figures(const struct trees *t, struct trees_figures *f)
 {
 	f->wanted = t->wanted;
+	f->broken = t->broken;
 	f->walked = t->walked;
 	f->wrong = t->wrong;
 }
@@ -517,6 +555,8 @@ next_due(const struct trees *t, unsigned *cursor)
 static void
 choose(struct trees *t, struct moment m)
 {
+	if (t->broken > 0 && t->broken_at <= m.now)
+		try_broken_again(t);
 	if (t->wanted > 0 && next_in(t, WANTED, &t->cursor)) {
 		build_begin(t, t->cursor, false);
 		return;
@@ -546,7 +586,9 @@ trees_wake(const struct trees *t, const struct admit *a)
 	default:
 		if (t->wanted > 0)
 			return admit_at(a);
-		return t->dues > 0 ? MAX(t->due_at, admit_at(a)) : t->walk_at;
+		if (t->dues > 0)
+			return MAX(t->due_at, admit_at(a));
+		return t->broken > 0 ? MIN(t->broken_at, t->walk_at) : t->walk_at;
 	}
 }
 

@@ -4,6 +4,9 @@
  * the rows again and again, slowly.
  *
  *	WANTED --scanned piece by piece--> BUILT --a walk finds another sum--> BUILT
+ *	 |  ^                                |
+ *	 |  '----after a while---- BROKEN <--+  rows cannot be read: that is told, and
+ *	 '-----------------------------^        in the way of no other partition
  *
  * INVARIANT: a tree that is built has exactly the rows of the engine as of the last
  * change told (sync_changed).  A scan sees the engine as it is now, changes come a
@@ -36,6 +39,7 @@
 #define TREES_PIECE (256 << 10)           /* bytes scanned at a time */
 #define TREES_PATIENCE (30 * NS_PER_S)    /* for a fence */
 #define TREES_REST (1 * NS_PER_S)         /* after a failure */
+#define TREES_BROKEN (10 * NS_PER_S)      /* rows that could not be read are tried again */
 #define TREES_WALK (UINT64_C(86400) * NS_PER_S) /* to look at all rows again */
 
 struct trees;
@@ -51,10 +55,14 @@ struct trees_options {
 	/* Called with each row that is scanned; or NULL. */
 	void (*row)(void *arg, struct dyn_slice name, struct dyn_slice value);
 	void *row_arg;
+	/* Called when rows of a partition cannot be read; or NULL. */
+	void (*broken)(void *arg, unsigned partition);
+	void *broken_arg;
 };
 
 struct trees_figures {
 	unsigned wanted;   /* not built yet */
+	unsigned broken;   /* not built, since rows cannot be read */
 	uint64_t walked;   /* partitions looked at again */
 	uint64_t wrong;    /* of those, trees that were not as the rows are */
 };

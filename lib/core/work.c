@@ -572,7 +572,10 @@ work_committed(struct work *w, struct batch *b, int rc, struct moment m, struct 
 		return; /* whoever waited was told */
 	if (rc != 0)
 		outbox_log(out, DYN_LOG_ERROR, "storage: commit failed: %s", dyn_strerror(rc));
-	wake_waiters(w, rc != 0 && w->store.exposed ? DYN_EUNKNOWN : rc, m, out);
+	/* After EIO a restart may find the batch on disk: it is not known to be lost. */
+	if (rc == DYN_EIO || (rc != 0 && w->store.exposed))
+		rc = DYN_EUNKNOWN;
+	wake_waiters(w, rc, m, out);
 }
 
 void
@@ -754,6 +757,15 @@ uint64_t
 work_skewed(const struct work *w)
 {
 	return w->stores ? w->store.skewed : 0;
+}
+
+int
+work_read_error(struct work *w)
+{
+	int rc = w->store.read_error;
+
+	w->store.read_error = 0;
+	return rc;
 }
 
 uint64_t

@@ -381,7 +381,7 @@ static bool
 is_its_own_trouble(int rc)
 {
 	return rc == DYN_EFULL || rc == DYN_EIO || rc == DYN_ECORRUPT || rc == DYN_EREADONLY ||
-	    rc == DYN_EBUSY || rc == DYN_ENOMEM;
+	    rc == DYN_EBUSY || rc == DYN_ENOMEM || rc == DYN_EUNKNOWN;
 }
 
 void

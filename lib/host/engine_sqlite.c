@@ -36,8 +36,8 @@
  * Errors of apply.  DYN_EIO: nobody knows whether the batch, whole, will be
  * there after a restart; it is not visible now.  If a write or a sync failed,
  * all further writing is refused with DYN_EIO until the engine is opened
- * again.  After every other error nothing of the batch is there, now or later,
- * and the next apply may succeed.
+ * again; DYN_EREADONLY likewise, if the file system turned read-only.  After every
+ * error but DYN_EIO nothing of the batch is there, now or later.
  */
 #include "host/engine.h"
 #include "host/memtable.h"

@@ -51,6 +51,8 @@ sql_code(int rc, int errnum)
 		return DYN_ECORRUPT;
 	if (rc == SQLITE_IOERR_WRITE && no_space(errnum))
 		return DYN_EFULL;
+	if (rc == SQLITE_IOERR_WRITE && errnum == EROFS)
+		return DYN_EREADONLY;
 	return DYN_EIO;
 }
 

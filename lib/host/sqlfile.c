@@ -44,14 +44,32 @@ is_fatal(int rc)
 	       rc == SQLITE_IOERR_TRUNCATE;
 }
 
+/* The last error of writing the log: SQLite does not tell that of a commit. */
+static int
+log_errno(struct sqlfile *f)
+{
+	sqlite3_file *log = NULL;
+	int errnum = 0, rc;
+
+	rc = sqlite3_file_control(f->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+	if (rc == SQLITE_OK && log != NULL && log->pMethods != NULL)
+		(void)log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &errnum);
+	return errnum;
+}
+
 /* The code for what SQLite said while writing. */
 static int
 judge(struct sqlfile *f, int rc)
 {
-	int code = sql_code(rc, rc != SQLITE_OK ? sqlite3_system_errno(f->db) : 0);
+	int errnum = rc != SQLITE_OK ? sqlite3_system_errno(f->db) : 0, code;
 
-	if (code == DYN_EIO && is_fatal(rc))
-		f->failed = DYN_EIO;
+	if (rc == SQLITE_IOERR_WRITE && errnum == 0)
+		errnum = log_errno(f);
+	code = sql_code(rc, errnum);
+
+	/* A file system turns read-only after errors of its own. */
+	if ((code == DYN_EIO || code == DYN_EREADONLY) && is_fatal(rc))
+		f->failed = code;
 	return code;
 }
 

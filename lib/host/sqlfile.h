@@ -19,7 +19,8 @@
  *	a write or sync that failed (EIO): the kernel may have dropped what it
  *	    could not write, and a commit record may or may not be there.
  *	    Nothing is written through this file any more: DYN_EIO until it is
- *	    opened again.  Reading goes on.
+ *	    opened again.  Reading goes on.  The same if the file system turned
+ *	    read-only, but what was refused is not there: DYN_EREADONLY.
  *
  * One thread writes; sqlread.h is for the others.
  */

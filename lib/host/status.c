@@ -152,7 +152,7 @@ host_status(struct host *h, struct dyn_status *s)
 	s->catching = h->copies.repair.catching;
 	s->differing = h->copies.repair.differing;
 	s->lag_ms = h->copies.repair.lag_ms;
-	s->unhashed = h->copies.trees.wanted;
+	s->unhashed = h->copies.trees.wanted + h->copies.trees.broken;
 	s->damaged = h->copies.trees.wrong;
 	s->failure = h->failure.code;
 	pthread_mutex_unlock(&h->lock);

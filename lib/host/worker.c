@@ -11,6 +11,7 @@
 
 #define FIGURES_PERIOD (50 * NS_PER_MS)
 #define POKE_PERIOD (20 * NS_PER_MS)
+#define READ_ERROR_GAP (1 * NS_PER_S)
 #define BYE_GRACE (30 * NS_PER_MS) /* what was sent before BYE was heard comes in it */
 
 struct away {
@@ -39,6 +40,7 @@ struct worker {
 	uint64_t next_ask;
 	bool figures_old;
 	uint64_t figures_at;
+	uint64_t read_error_at; /* when the next may be logged */
 	pthread_mutex_t lock; /* of figures, away, catching */
 	struct worker_figures figures;
 	struct away *away;    /* members with whom something is wrong */
@@ -464,6 +466,21 @@ close_step(struct worker *w)
 	}
 }
 
+/* Rows that cannot be read: each request has its error, or was answered by others. */
+static void
+tell_read_error(struct worker *w)
+{
+	int rc = work_read_error(w->work);
+
+	if (rc == 0)
+		return;
+	host_storage_error(w->host, rc);
+	if (w->loop.now < w->read_error_at)
+		return;
+	w->read_error_at = w->loop.now + READ_ERROR_GAP;
+	host_log(w->host, DYN_LOG_ERROR, "storage: a row cannot be read: %s", dyn_strerror(rc));
+}
+
 static void
 turn(void *arg)
 {
@@ -478,6 +495,7 @@ turn(void *arg)
 		close_step(w);
 	work_turn(w->work, &w->out);
 	carry_out_all(w);
+	tell_read_error(w);
 	publish_figures(w);
 	wake = MIN(work_wake(w->work), links_wake(&w->links));
 	wake = MIN(wake, expire_asks(w));

@@ -492,7 +492,7 @@ START_TEST(nobody_is_asked_before_the_trees_stand)
 	struct copies *w = copies_of_two();
 
 	copies_fill(w);
-	w->node[0].scan_rc = DYN_EIO;
+	w->node[0].scan_rc = DYN_ENOMEM;
 	copies_begin(w);
 	copies_pass(w, 2 * REPAIR_PERIOD);
 	/* b asks; a has no trees to compare with. */
@@ -502,6 +502,44 @@ START_TEST(nobody_is_asked_before_the_trees_stand)
 	w->node[0].scan_rc = 0;
 	copies_pass(w, 2 * REPAIR_PERIOD);
 	ck_assert_uint_eq(copies_same(w, 0, 1), 3);
+	copies_free(w);
+}
+END_TEST
+
+/* Its copies are not relied on, and it says nothing of them, until they can be read and
+ * were compared. */
+START_TEST(rows_that_cannot_be_read)
+{
+	struct copies *w = copies_of_two();
+	unsigned owned;
+
+	copies_fill(w);
+	w->node[0].scan_rc = DYN_ECORRUPT;
+	copies_begin(w);
+	copies_pass(w, REPAIR_PERIOD / 2);
+	owned = copies_figures(w, 0).catching;
+	ck_assert_uint_gt(owned, 0);
+	copies_pass(w, 2 * REPAIR_PERIOD);
+	ck_assert_uint_eq(copies_figures(w, 0).catching, owned);
+	ck_assert_uint_eq(copies_figures(w, 1).catching, 0);
+	ck_assert_uint_eq(w->frames[MSG_TREE], 0);
+	w->node[0].scan_rc = 0;
+	copies_pass(w, TREES_BROKEN + 2 * REPAIR_PERIOD);
+	ck_assert_uint_eq(copies_figures(w, 0).catching, 0);
+	ck_assert_uint_eq(copies_same(w, 0, 1), 3);
+	copies_free(w);
+}
+END_TEST
+
+/* Who owns it alone has nobody to catch up with. */
+START_TEST(rows_of_one_owner_that_cannot_be_read)
+{
+	struct copies *w = copies_new(1, view_ring(1, 1, PARTITIONS));
+
+	w->node[0].scan_rc = DYN_EIO;
+	copies_begin(w);
+	copies_pass(w, REPAIR_PERIOD / 2);
+	ck_assert_uint_eq(copies_figures(w, 0).catching, 0);
 	copies_free(w);
 }
 END_TEST
@@ -848,6 +886,8 @@ suite(void)
 	tcase_add_loop_test(c, reading_fails, 0, 4);
 	tcase_add_test(c, another_table_is_refused);
 	tcase_add_test(c, nobody_is_asked_before_the_trees_stand);
+	tcase_add_test(c, rows_that_cannot_be_read);
+	tcase_add_test(c, rows_of_one_owner_that_cannot_be_read);
 	c = tcase_create("malformed");
 	suite_add_tcase(s, c);
 	tcase_add_test(c, malformed_questions);

@@ -42,7 +42,7 @@ struct world {
 	size_t head, tail;
 	struct rows *fence; /* at the worker */
 	unsigned fences;
-	unsigned logs;
+	unsigned logs, broken;
 	unsigned damages, removals; /* that were told; rows that were asked to go */
 	bool marked; /* that is known on disk */
 	struct rng rng;
@@ -71,6 +71,15 @@ damaged(void *arg, unsigned partition)
 	return w->marked;
 }
 
+static void
+count_broken(void *arg, unsigned partition)
+{
+	struct world *w = arg;
+
+	MUST(trees_find(w->t, partition) == NULL);
+	w->broken++;
+}
+
 static struct world *
 world_new(struct view *v, uint64_t seed, uint64_t walk)
 {
@@ -87,6 +96,8 @@ world_new(struct view *v, uint64_t seed, uint64_t walk)
 	o.engine = &w->fake->engine;
 	o.damaged = damaged;
 	o.damaged_arg = w;
+	o.broken = count_broken;
+	o.broken_arg = w;
 	/* Names in order within a partition: by their number. */
 	for (unsigned k = 0; k < KEYS; k++) {
 		unsigned char *name = w->keys[k].name;
@@ -575,7 +586,7 @@ START_TEST(an_engine_that_fails)
 	for (unsigned k = 0; k < KEYS; k++)
 		put(w, k, 100);
 	deliver_all(w);
-	w->fake->scan_rc = DYN_ECORRUPT;
+	w->fake->scan_rc = DYN_ENOMEM;
 	tick(w);
 	ck_assert_ptr_null(w->fence);
 	ck_assert_uint_eq(w->logs, 1);
@@ -585,6 +596,45 @@ START_TEST(an_engine_that_fails)
 	w->fake->scan_rc = 0;
 	run_all(w, 2 * TREES_REST);
 	ck_assert_uint_eq(check(w, true), PARTITIONS);
+	ck_assert_uint_eq(w->broken, 0);
+	world_free(w);
+}
+END_TEST
+
+/* One partition whose rows cannot be read, at once (0) or when it is walked over (1):
+ * the others stand; it is told, tried again, and built when they can be. */
+START_TEST(rows_that_cannot_be_read)
+{
+	struct world *w = world_new(view_ring(1, 1, PARTITIONS), test_seed(), 20 * NS_PER_S);
+
+	for (unsigned k = 0; k < KEYS; k++)
+		put(w, k, 100);
+	deliver_all(w);
+	if (_i == 1) {
+		run_all(w, NS_PER_S);
+		ck_assert_uint_eq(check(w, true), PARTITIONS);
+		w->m.now = MAX(w->m.now, trees_wake(w->t, &w->admit));
+	}
+	w->fake->scan_rc = _i == 0 ? DYN_ECORRUPT : DYN_EIO;
+	tick(w);
+	ck_assert_uint_eq(w->broken, 1);
+	w->fake->scan_rc = 0;
+	run_all(w, NS_PER_S / 10);
+	ck_assert_uint_eq(figures(w).wanted, 0);
+	ck_assert_uint_eq(figures(w).broken, 1);
+	ck_assert_uint_eq(w->logs, 1);
+	ck_assert_uint_eq(check(w, true), PARTITIONS - 1);
+	for (unsigned k = 0; k < KEYS; k++)
+		put(w, k, 200);
+	deliver_all(w);
+	ck_assert_uint_eq(check(w, true), PARTITIONS - 1);
+	/* Nothing is to do until then. */
+	ck_assert_uint_gt(trees_wake(w->t, &w->admit), w->m.now + NS_PER_S / 2);
+	w->m.now += TREES_BROKEN;
+	run_all(w, NS_PER_S / 10);
+	ck_assert_uint_eq(figures(w).broken, 0);
+	ck_assert_uint_eq(check(w, true), PARTITIONS);
+	ck_assert_uint_eq(w->broken, 1);
 	world_free(w);
 }
 END_TEST
@@ -736,7 +786,7 @@ run_for(struct world *w, uint64_t ns)
 /* Rows that cannot be read count as missing, whether a first scan meets them or a later
  * one that was asked for; they go when it is on disk that the copy lacks something, and
  * until then, and until they are gone, the partition is looked at again. */
-START_TEST(rows_that_cannot_be_read)
+START_TEST(damaged_rows_go_once_that_is_known)
 {
 	struct world *w = world_new(view_ring(1, 1, PARTITIONS), test_seed(), 0);
 	unsigned p = partition_of(w, 2), looked;
@@ -884,11 +934,12 @@ suite(void)
 	suite_add_tcase(s, c);
 	tcase_add_loop_test(c, a_fence_that_fails_or_gets_lost, 0, 2);
 	tcase_add_test(c, an_engine_that_fails);
+	tcase_add_loop_test(c, rows_that_cannot_be_read, 0, 2);
 	tcase_add_test(c, each_allocation_fails);
 	c = tcase_create("walks");
 	suite_add_tcase(s, c);
 	tcase_add_loop_test(c, a_walk_finds_damage, 0, 4);
-	tcase_add_loop_test(c, rows_that_cannot_be_read, 0, 2);
+	tcase_add_loop_test(c, damaged_rows_go_once_that_is_known, 0, 2);
 	tcase_add_test(c, a_walk_takes_nothing_away);
 	tcase_add_loop_test(c, a_new_first_owner_looks_again, 0, 2);
 	return s;

@@ -148,6 +148,21 @@ START_TEST(unknown_while_others_may_have_it)
 }
 END_TEST
 
+/* The log may have it: a restart would find what was told as not applied. */
+START_TEST(nobody_knows_what_eio_left)
+{
+	struct script *s;
+
+	s = script_new(&(struct script_options){ .self = 'a', .view = view_ring(1, 1, 16) });
+	script_op(s, OP_PUT, "k", &(struct with){ .value = "x", .n = 1, .r = 1, .w = 1 });
+	script_commit(s, DYN_EIO);
+	EXPECT(s, "0 COMMIT 1 rows=1 disk\n"
+	          "0 LOG storage: commit failed: storage input/output error\n"
+	          "0 DONE put EUNKNOWN owners=0 disk=0\n");
+	script_free(s);
+}
+END_TEST
+
 START_TEST(the_only_copy_says_why)
 {
 	struct script *s;
@@ -759,6 +774,7 @@ suite(void)
 	tcase_add_test(c, w_out_of_reach_after_minting_is_unknown);
 	tcase_add_test(c, unknown_while_the_own_commit_may_succeed);
 	tcase_add_test(c, unknown_while_others_may_have_it);
+	tcase_add_test(c, nobody_knows_what_eio_left);
 	tcase_add_test(c, the_only_copy_says_why);
 	tcase_add_test(c, a_reader_saw_what_was_lost);
 	tcase_add_test(c, a_later_version_carried_what_was_lost);
