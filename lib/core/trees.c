@@ -31,9 +31,8 @@ struct trees {
 	uint8_t *state;       /* by partition */
 	struct merkle **tree; /* NULL: not built, or no row yet */
 	uint8_t *first;       /* this node is their first owner */
-	uint8_t *due;         /* to be looked at again soon */
+	uint64_t *due;        /* to be looked at again then; 0 = as all others */
 	unsigned partitions, mine, wanted, dues, broken;
-	uint64_t due_at;      /* not before that */
 	uint64_t broken_at;   /* those that are broken are tried again */
 	struct build b;
 	unsigned cursor, walk_cursor;
@@ -139,6 +138,14 @@ build_fails(struct trees *t, struct moment m)
 	t->b.until = m.now + TREES_REST;
 }
 
+static void
+set_due(struct trees *t, unsigned p, uint64_t at)
+{
+	t->dues += at != 0;
+	t->dues -= t->due[p] != 0;
+	t->due[p] = at;
+}
+
 /* Rows that cannot be read hold up no other partition. */
 static void
 build_breaks(struct trees *t, struct moment m)
@@ -147,8 +154,7 @@ build_breaks(struct trees *t, struct moment m)
 
 	build_end(&t->b);
 	t->wanted -= t->state[p] == WANTED;
-	t->dues -= t->due[p];
-	t->due[p] = 0;
+	set_due(t, p, 0);
 	mem_free(t->tree[p]);
 	t->tree[p] = NULL;
 	t->state[p] = BROKEN;
@@ -283,20 +289,12 @@ build_begin(struct trees *t, unsigned partition, bool again)
 	b->state = b->tree != NULL ? READY : IDLE;
 }
 
-static void
-set_due(struct trees *t, unsigned p, bool due)
-{
-	t->dues += due;
-	t->dues -= t->due[p];
-	t->due[p] = due;
-}
-
 void
 trees_look_again(struct trees *t, unsigned partition)
 {
 	if (t->state != NULL && partition < t->partitions &&
 	    (t->state[partition] == WANTED || t->state[partition] == BUILT))
-		set_due(t, partition, true);
+		set_due(t, partition, 1);
 }
 
 /* All pieces are done. */
@@ -308,11 +306,9 @@ build_ends_well(struct trees *t, struct moment m, struct outbox *out)
 	const struct merkle *old = t->tree[p] != NULL ? t->tree[p] : &empty;
 
 	if (b->due)
-		set_due(t, p, false);
-	if (b->damaged) {
-		set_due(t, p, true);
-		t->due_at = m.now + TREES_REST;
-	}
+		set_due(t, p, 0);
+	if (b->damaged)
+		set_due(t, p, m.now + TREES_REST);
 	if (!b->again) {
 		t->state[p] = BUILT;
 		t->wanted--;
@@ -434,7 +430,8 @@ forget_all(struct trees *t)
 	mem_free(t->first);
 	mem_free(t->due);
 	t->tree = NULL;
-	t->state = t->first = t->due = NULL;
+	t->state = t->first = NULL;
+	t->due = NULL;
 	t->partitions = t->mine = t->wanted = t->dues = t->broken = 0;
 }
 
@@ -456,7 +453,7 @@ give_up(struct trees *t, unsigned p)
 		build_end(&t->b);
 	t->wanted -= t->state[p] == WANTED;
 	t->broken -= t->state[p] == BROKEN;
-	set_due(t, p, false);
+	set_due(t, p, 0);
 	mem_free(t->tree[p]);
 	t->tree[p] = NULL;
 	t->state[p] = NOT_MINE;
@@ -474,7 +471,7 @@ trees_view(struct trees *t, struct view *v, struct moment m)
 		t->state = mem_zalloc(partitions);
 		t->tree = mem_zalloc(partitions * sizeof(*t->tree));
 		t->first = mem_zalloc(partitions);
-		t->due = mem_zalloc(partitions);
+		t->due = mem_zalloc(partitions * sizeof(*t->due));
 		if (t->state == NULL || t->tree == NULL || t->first == NULL || t->due == NULL) {
 			forget_all(t);
 			return; /* the next view tries again */
@@ -539,17 +536,28 @@ next_in(const struct trees *t, enum tree_state state, unsigned *cursor)
 }
 
 static bool
-next_due(const struct trees *t, unsigned *cursor)
+next_due(const struct trees *t, uint64_t now, unsigned *cursor)
 {
 	for (unsigned i = 0; i < t->partitions; i++) {
 		unsigned p = (*cursor + i) % t->partitions;
 
-		if (t->due[p] == 0 || t->state[p] != BUILT)
+		if (t->due[p] == 0 || t->due[p] > now || t->state[p] != BUILT)
 			continue;
 		*cursor = p;
 		return true;
 	}
 	return false;
+}
+
+static uint64_t
+due_at(const struct trees *t)
+{
+	uint64_t at = TIME_NEVER;
+
+	for (unsigned p = 0; p < t->partitions && t->dues > 0; p++)
+		if (t->due[p] != 0 && t->state[p] == BUILT)
+			at = MIN(at, t->due[p]);
+	return at;
 }
 
 static void
@@ -561,7 +569,7 @@ choose(struct trees *t, struct moment m)
 		build_begin(t, t->cursor, false);
 		return;
 	}
-	if (t->dues > 0 && t->due_at <= m.now && next_due(t, &t->cursor)) {
+	if (t->dues > 0 && next_due(t, m.now, &t->cursor)) {
 		build_begin(t, t->cursor, true);
 		return;
 	}
@@ -577,6 +585,8 @@ choose(struct trees *t, struct moment m)
 uint64_t
 trees_wake(const struct trees *t, const struct admit *a)
 {
+	uint64_t at;
+
 	switch (t->b.state) {
 	case RESTING:
 	case FENCING:
@@ -586,9 +596,8 @@ trees_wake(const struct trees *t, const struct admit *a)
 	default:
 		if (t->wanted > 0)
 			return admit_at(a);
-		if (t->dues > 0)
-			return MAX(t->due_at, admit_at(a));
-		return t->broken > 0 ? MIN(t->broken_at, t->walk_at) : t->walk_at;
+		at = MIN(MAX(due_at(t), admit_at(a)), t->walk_at);
+		return t->broken > 0 ? MIN(t->broken_at, at) : at;
 	}
 }
 
