@@ -708,7 +708,7 @@ compare(struct chaos *c, bool finally, char why[256])
 
 			ck_assert_int_eq(proc_get(owners[n]->proc, &p, a), 0);
 			if (finally)
-				oracle_final(c->oracle, k, (unsigned)(owners[n] - c->lines),
+				oracle_final(c->oracle, test_now(), k, (unsigned)(owners[n] - c->lines),
 				    ids, ids_of(a, ids));
 			else if (n < 2 && strcmp(a->values, first.values) != 0) {
 				snprintf(why, 256, "%s: \"%.80s\" and \"%.80s\"", name,

@@ -9,12 +9,13 @@
  *	gone[w]		the earliest time at which such a write was acknowledged by
  *			at least w owners
  *	covered		a descendant stands in the final state, or is a delete that
- *			did not fail
+ *			did not fail, or may have expired
  *
  * With these each rule is a comparison per (write, answer) of one key.
  *
  * Every rule errs on the side of the store: an unknown write may or may not
- * have happened, and a delete that may have happened excuses a loss.
+ * have happened, and a delete that may have happened excuses a loss, as does what
+ * may have expired.
  */
 #include "test/oracle/oracle.h"
 
@@ -44,6 +45,7 @@ struct write {
 	size_t next;            /* older write of the same key, or NONE */
 	uint64_t replaced, gone[W_MAX + 1];
 	bool in_final, covered;
+	bool restamped;         /* it was seen with two stamps */
 	uint64_t visited;       /* by which walk, last */
 };
 
@@ -53,7 +55,7 @@ struct read {
 };
 
 struct final {
-	uint64_t key;
+	uint64_t at, key;
 	unsigned node;
 	struct span ids;
 };
@@ -231,8 +233,13 @@ oracle_write_end(struct oracle *o, uint64_t now, uint64_t id, enum oracle_outcom
 	need((outcome == ORACLE_DONE) == (receipt != NULL), "a receipt is for what was done");
 	x->ended = now;
 	x->outcome = outcome;
-	if (receipt != NULL)
+	if (receipt != NULL) {
+		uint64_t seen = x->receipt.stamp;
+
 		x->receipt = *receipt;
+		if (seen != 0)
+			oracle_stamp(o, id, seen);
+	}
 }
 
 void
@@ -247,15 +254,28 @@ oracle_read(struct oracle *o, const struct oracle_read *r)
 }
 
 void
-oracle_final(struct oracle *o, uint64_t key, unsigned node, const uint64_t *ids, size_t count)
+oracle_final(struct oracle *o, uint64_t now, uint64_t key, unsigned node, const uint64_t *ids,
+    size_t count)
 {
 	struct key *k = key_get(o, key);
 	struct span kept = keep(o, ids, count);
 	struct final *f = array_add(&o->finals, sizeof(*f));
 
-	*f = (struct final){ key, node, kept };
+	*f = (struct final){ now, key, node, kept };
 	if (k->final == NONE)
 		k->final = o->finals.count - 1;
+}
+
+void
+oracle_stamp(struct oracle *o, uint64_t id, uint64_t stamp)
+{
+	struct write *x = write_find(o, id);
+
+	/* What nobody wrote is judged with the answer that it came by. */
+	if (x == NULL)
+		return;
+	x->restamped = x->restamped || (x->receipt.stamp != 0 && x->receipt.stamp != stamp);
+	x->receipt.stamp = stamp;
 }
 
 size_t
@@ -275,7 +295,7 @@ oracle_reads(const struct oracle *o)
 static const char *
 kind_text(const struct write *w)
 {
-	static const char *const names[] = { "put", "delete", "overwrite", "lww put" };
+	static const char *const names[] = { "put", "delete", "overwrite", "lww put", "lww delete" };
 
 	return names[w->is.kind];
 }
@@ -398,7 +418,8 @@ carry(const struct write *x, struct write *v, bool surely)
 {
 	if (x->outcome != ORACLE_FAILED) {
 		lower(&v->replaced, x->began);
-		v->covered = v->covered || x->in_final || x->is.kind == ORACLE_DELETE;
+		v->covered = v->covered || x->in_final || x->is.kind == ORACLE_DELETE ||
+		    x->is.expiry > 0;
 	}
 	lower(&v->replaced, x->replaced);
 	v->covered = v->covered || x->covered;
@@ -447,6 +468,46 @@ judge_ancestry(struct oracle *o)
 
 /* ------------------------------------------------------------------ rules */
 
+static bool
+is_delete(const struct write *w)
+{
+	return w->is.kind == ORACLE_DELETE || w->is.kind == ORACLE_LWW_DELETE;
+}
+
+static bool
+is_lww(const struct write *w)
+{
+	return w->is.kind == ORACLE_LWW || w->is.kind == ORACLE_LWW_DELETE;
+}
+
+static uint64_t
+plus(uint64_t a, uint64_t b)
+{
+	return a + MIN(b, NEVER - a);
+}
+
+/* Some clock may have said so before that time. */
+static bool
+may_be_expired(const struct oracle *o, const struct write *w, uint64_t before)
+{
+	return w->is.expiry > 0 && plus(before, o->o.skew) >= plus(w->began, w->is.expiry);
+}
+
+/* Acknowledged, on disk, by enough owners for R others of N to meet one of them, before
+ * the get began. */
+static bool
+must_be_met(const struct write *w, const struct answer *a, unsigned enough)
+{
+	return w->outcome == ORACLE_DONE && w->receipt.durable && w->ended < a->began &&
+	    w->receipt.w >= MAX(enough, 1);
+}
+
+static unsigned
+enough_owners(const struct oracle_read *r)
+{
+	return r->n >= r->strict_r ? r->n - r->strict_r + 1 : 0;
+}
+
 /* S3 to S6: what is wrong with an answer by itself. */
 static void
 judge_values(struct oracle *o, const struct answer *a)
@@ -455,14 +516,16 @@ judge_values(struct oracle *o, const struct answer *a)
 		uint64_t id = id_at(o, a->ids, i);
 		struct write *w = write_find(o, id);
 
-		if (w == NULL || w->is.key != a->key || w->is.kind == ORACLE_DELETE ||
-		    (a->read != NULL && w->began > a->ended)) {
+		if (w == NULL || w->is.key != a->key || is_delete(w) || (a->read != NULL && w->began > a->ended)) {
 			accuse(o, "S3", a, w, NULL, "nobody had written %llu to this key",
 			    (unsigned long long)id);
 			continue;
 		}
 		if (w->outcome == ORACLE_FAILED)
 			accuse(o, "S4", a, w, NULL, "a write that failed is there");
+		if (w->is.expiry > 0 && w->outcome == ORACLE_DONE &&
+		    a->began > plus(w->ended, plus(w->is.expiry, o->o.ahead)))
+			accuse(o, "OLD", a, w, NULL, "it has expired");
 		for (size_t j = 0; j < a->ids.count; j++) {
 			const struct write *v = write_find(o, id_at(o, a->ids, j));
 
@@ -482,19 +545,18 @@ static void
 judge_strict(struct oracle *o, const struct answer *a)
 {
 	const struct oracle_read *r = &a->read->is;
+	unsigned enough = enough_owners(r);
 
 	if (r->strict_r == 0)
 		return;
 	for (size_t i = key_get(o, a->key)->last; i != NONE; i = write_at(o, i)->next) {
 		const struct write *w = write_at(o, i);
 		bool there = holds(o, a->ids, w->is.id);
-		unsigned enough = r->n >= r->strict_r ? r->n - r->strict_r + 1 : 0;
 
 		if (there && enough <= W_MAX && w->gone[MAX(enough, 1)] < a->began)
 			accuse(o, "S10", a, w, NULL, "a strict get returns what was replaced or deleted");
-		if (w->outcome != ORACLE_DONE || !w->receipt.durable || w->ended >= a->began ||
-		    w->receipt.w < MAX(enough, 1) || w->is.kind == ORACLE_DELETE ||
-		    w->is.kind == ORACLE_LWW)
+		if (is_delete(w) || is_lww(w) || !must_be_met(w, a, enough) ||
+		    may_be_expired(o, w, a->ended))
 			continue;
 		if (!there && w->replaced >= a->ended)
 			accuse(o, "S10", a, w, NULL, "a strict get misses a write that had ended (%s)",
@@ -512,12 +574,10 @@ judge_final(struct oracle *o, const struct answer *a)
 		const struct write *w = write_at(o, i);
 		bool there = holds(o, a->ids, w->is.id);
 
-		if (w->is.kind == ORACLE_LWW)
-			continue;
 		if (there && w->gone[0] != NEVER)
 			accuse(o, "S2", a, w, NULL, "replaced or deleted, and back");
 		if (!there && w->outcome == ORACLE_DONE && w->receipt.durable && !w->covered &&
-		    w->is.kind != ORACLE_DELETE)
+		    !is_delete(w) && !is_lww(w) && !may_be_expired(o, w, a->ended))
 			accuse(o, "S1", a, w, NULL, "an acknowledged write is lost");
 	}
 }
@@ -547,32 +607,85 @@ judge_honest(struct oracle *o, const struct answer *a)
 		accuse(o, "S8", a, x, NULL, "it had seen all there was, and is not alone");
 }
 
+/* Can nothing be there although w was, because something not older has removed it, or
+ * has expired, before that time? */
+static bool
+may_have_gone(const struct oracle *o, const struct key *k, const struct write *w, uint64_t before)
+{
+	for (size_t i = k->last; i != NONE; i = write_at(o, i)->next) {
+		const struct write *d = write_at(o, i);
+
+		if (d->outcome == ORACLE_FAILED || d->began >= before ||
+		    (d->is.kind != ORACLE_LWW_DELETE && !may_be_expired(o, d, before)))
+			continue;
+		if (d->receipt.stamp == 0 || d->receipt.stamp >= w->receipt.stamp)
+			return true;
+	}
+	return false;
+}
+
+/* w is in nobody's way, won (NULL: nothing) is what is there: is that right? */
+static void
+judge_winner(struct oracle *o, const struct answer *a, const char *rule, const struct write *w,
+    const struct write *won)
+{
+	const struct key *k = key_get(o, a->key);
+	uint64_t won_ended = won == NULL ? a->ended : won->outcome == ORACLE_DONE ? won->ended : NEVER;
+	uint64_t older = won == NULL ? 0 : won->receipt.stamp;
+
+	if (won == NULL) {
+		if (w->is.kind == ORACLE_LWW && !may_have_gone(o, k, w, won_ended))
+			accuse(o, rule, a, w, NULL, "an acknowledged write, and there is none");
+	} else if (older > 0 && w->receipt.stamp > older) {
+		if (!may_have_gone(o, k, w, won_ended))
+			accuse(o, rule, a, w, won, "the first has the later stamp, the second won");
+	} else if (won_ended != NEVER && w->began > plus(won_ended, o->o.skew)) {
+		accuse(o, rule, a, w, won, "the first began long after the second, which won");
+	}
+}
+
 /* The last write wins: the largest stamp where it is known; else whatever began
- * later than the clocks' skew after another had ended beats that. */
+ * later than the clocks' skew after another had ended beats that.  At the end that
+ * is so of all that was acknowledged; for a strict get, of what it must have met. */
 static void
 judge_lww(struct oracle *o, const struct answer *a)
 {
 	const struct write *won = a->ids.count > 0 ? write_find(o, id_at(o, a->ids, 0)) : NULL;
-	bool lww = false;
+	bool strict = a->read != NULL && a->read->is.strict_r > 0, lww = false;
 
 	for (size_t i = key_get(o, a->key)->last; i != NONE; i = write_at(o, i)->next) {
 		const struct write *w = write_at(o, i);
 
-		if (w->is.kind != ORACLE_LWW)
+		if (!is_lww(w))
 			continue;
 		lww = true;
-		if (w->outcome != ORACLE_DONE || !w->receipt.durable || w == won)
+		if (w == won || w->outcome != ORACLE_DONE || !w->receipt.durable)
 			continue;
-		if (won == NULL)
-			accuse(o, "LWW", a, w, NULL, "an acknowledged write, and there is none");
-		else if (won->receipt.stamp > 0 && w->receipt.stamp > won->receipt.stamp)
-			accuse(o, "LWW", a, w, won, "the first has the later stamp, the second won");
-		else if (won->outcome != ORACLE_PENDING && won->outcome != ORACLE_UNKNOWN &&
-		    w->began > won->ended && w->began - won->ended > o->o.skew)
-			accuse(o, "LWW", a, w, won, "the first began long after the second, which won");
+		if (a->read == NULL)
+			judge_winner(o, a, "LWW", w, won);
+		else if (strict && must_be_met(w, a, enough_owners(&a->read->is)))
+			judge_winner(o, a, "S10", w, won);
 	}
 	if (lww && a->ids.count > 1)
 		accuse(o, "LWW", a, NULL, NULL, "siblings in a bucket where the last write wins");
+}
+
+/* A version has one stamp, later than those of what its writer had seen. */
+static void
+judge_stamps(struct oracle *o)
+{
+	for (size_t i = 0; i < o->writes.count; i++) {
+		const struct write *w = write_at(o, i);
+
+		if (w->restamped)
+			accuse(o, "LWW", NULL, w, NULL, "one version, two stamps");
+		for (size_t j = 0; is_lww(w) && w->receipt.stamp > 0 && j < w->parents.count; j++) {
+			const struct write *p = write_find(o, id_at(o, w->parents, j));
+
+			if (p->receipt.stamp >= w->receipt.stamp)
+				accuse(o, "LWW", NULL, p, w, "the second had seen the first, and is not later");
+		}
+	}
 }
 
 static bool
@@ -591,7 +704,7 @@ judge_end(struct oracle *o)
 {
 	for (size_t i = 0; i < o->finals.count; i++) {
 		const struct final *f = (const struct final *)o->finals.items + i;
-		const struct answer a = { .final = f, .key = f->key, .began = NEVER, .ended = NEVER,
+		const struct answer a = { .final = f, .key = f->key, .began = f->at, .ended = f->at,
 			.ids = f->ids };
 		const struct final *first =
 		    (const struct final *)o->finals.items + key_get(o, f->key)->final;
@@ -616,6 +729,7 @@ size_t
 oracle_judge(struct oracle *o)
 {
 	judge_ancestry(o);
+	judge_stamps(o);
 	for (size_t i = 0; i < o->reads.count; i++) {
 		const struct read *r = (const struct read *)o->reads.items + i;
 		const struct answer a = { .read = r, .key = r->is.key, .began = r->is.began,
@@ -623,6 +737,7 @@ oracle_judge(struct oracle *o)
 
 		judge_values(o, &a);
 		judge_strict(o, &a);
+		judge_lww(o, &a);
 	}
 	judge_end(o);
 	return o->violations.count;

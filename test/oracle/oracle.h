@@ -23,6 +23,24 @@
  *	S10	a strict get, R + W > N, misses a write that had ended before
  *	S12	more siblings than contexts were out
  *	LWW	another write won than the rule says
+ *	OLD	a value that has expired is returned
+ *
+ * Where the last write wins there are no siblings, and S1 and the second half of S8
+ * cannot be asked for: a put that went well may have lost to another at once.  What
+ * can be, by the stamps of versions where they are known, and else by who had seen
+ * whom and by times that are further apart than clocks may be:
+ *
+ *	- at the end all have the same, and it is the put with the latest stamp of those
+ *	  that were acknowledged, or a later one whose caller did not hear of it
+ *	- nothing, only if a delete may have been later than all of them (or what was
+ *	  later has expired)
+ *	- a strict get brings nothing older than what W owners had when it began
+ *	- a put is later than what it had seen, and that does not come back (S2)
+ *	- a version keeps its stamp, and what is returned is one that was written to the
+ *	  key and did not fail (S3, S4)
+ *
+ * A delete is forgotten some time, and its stamp with it; so a put that ended after
+ * the delete began may win with an older stamp.
  */
 #ifndef DYN_ORACLE_H
 #define DYN_ORACLE_H
@@ -35,7 +53,8 @@ enum oracle_kind {
 	ORACLE_PUT,       /* value; parents: what its context's get returned */
 	ORACLE_DELETE,    /* no value, so its id is never returned */
 	ORACLE_OVERWRITE, /* replaces what its coordinator held, whatever that was */
-	ORACLE_LWW        /* of a bucket where the last write wins */
+	ORACLE_LWW,       /* put of a bucket where the last write wins */
+	ORACLE_LWW_DELETE /* removes all that is older */
 };
 
 enum oracle_outcome {
@@ -49,9 +68,12 @@ struct oracle_options {
 	/* Most values a get may return, or 0.  The caller knows how many contexts
 	 * its workload has out at once (S12). */
 	unsigned siblings_max;
-	/* By how much wall clocks of nodes may differ, in the observer's unit: an
+	/* By how much wall clocks of nodes may differ, in the observer's unit, and
+	 * by how old a moment may be that a process goes by when it was stopped: an
 	 * LWW write that began later than this after another ended must win. */
 	uint64_t skew;
+	/* How far a clock may be ahead of the one that a version expires by. */
+	uint64_t ahead;
 };
 
 struct oracle_write {
@@ -62,13 +84,14 @@ struct oracle_write {
 	unsigned node;
 	const uint64_t *parents;
 	size_t parents_count;
+	uint64_t expiry;  /* how long after it was made it expires; 0: never */
 };
 
 /* What an acknowledgement promised. */
 struct oracle_receipt {
 	unsigned w;    /* distinct owners that have it; 0 if stand-ins counted */
 	bool durable;  /* must survive crashes: without it S1, S2 do not ask for it */
-	uint64_t stamp; /* LWW: the version's wall clock, or 0 */
+	uint64_t stamp; /* LWW: the version's time, by which the latest is chosen, or 0 */
 };
 
 struct oracle_read {
@@ -91,9 +114,12 @@ void oracle_write_begin(struct oracle *, uint64_t now, const struct oracle_write
 void oracle_write_end(struct oracle *, uint64_t now, uint64_t id, enum oracle_outcome,
     const struct oracle_receipt *);
 void oracle_read(struct oracle *, const struct oracle_read *);
+/* A get that returned this LWW write alone says what its stamp is. */
+void oracle_stamp(struct oracle *, uint64_t id, uint64_t stamp);
 /* After healing: what a node's own copy holds, or what a get at R = N returned.
  * Every key that was written wants at least one. */
-void oracle_final(struct oracle *, uint64_t key, unsigned node, const uint64_t *ids, size_t count);
+void oracle_final(struct oracle *, uint64_t now, uint64_t key, unsigned node,
+    const uint64_t *ids, size_t count);
 
 struct oracle_violation {
 	const char *rule;  /* "S1" */

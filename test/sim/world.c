@@ -1195,7 +1195,8 @@ heal(struct world *w)
 			uint64_t ids[IDS_MAX];
 
 			DEMAND(object != NULL);
-			oracle_final(w->oracle, k, world_index_of(w, owner), ids, values_of(object, ids, IDS_MAX));
+			oracle_final(w->oracle, w->now, k, world_index_of(w, owner), ids,
+			    values_of(object, ids, IDS_MAX));
 			buf_unref(object);
 		}
 	for (unsigned i = 0; i < w->all; i++)

@@ -5,9 +5,12 @@
  * nothing else, and the nearest good one, which differs in a single fact and
  * must pass.  A history is a line of words, told in order, time = position:
  *
- *	put1<2,3	put 1, whose get had returned 2 and 3; also del, over, lww
+ *	put1<2,3	put 1, whose get had returned 2 and 3; also del, over, lww, lwd (a
+ *			delete where the last write wins)
+ *	put1+4		it expires 4 after it was made
  *	ok1/2 weak1/2 fail1 unk1	how it ended; /W owners
  *	ok1/2@9		with stamp 9
+ *	saw1@9		a get said that its stamp is 9
  *	get:1,2		a get of R = 2, N = 3, strict, that returned 1 and 2
  *	loose:1,2	the same, not strict
  *	end:1,2		what a node holds at the end
@@ -43,11 +46,11 @@ is_write(struct oracle *o, const char *word, uint64_t now)
 		const char *name;
 		enum oracle_kind kind;
 	} kinds[] = { { "put", ORACLE_PUT }, { "del", ORACLE_DELETE }, { "over", ORACLE_OVERWRITE },
-		{ "lww", ORACLE_LWW } };
+		{ "lww", ORACLE_LWW }, { "lwd", ORACLE_LWW_DELETE } };
 
-	for (size_t i = 0; i < 4; i++) {
+	for (size_t i = 0; i < 5; i++) {
 		uint64_t parents[8];
-		const char *seen = strchr(word, '<');
+		const char *seen = strchr(word, '<'), *expiry = strchr(word, '+');
 		size_t len = strlen(kinds[i].name);
 		struct oracle_write w = { .key = KEY, .kind = kinds[i].kind, .parents = parents };
 
@@ -55,6 +58,7 @@ is_write(struct oracle *o, const char *word, uint64_t now)
 			continue;
 		w.id = strtoull(word + len, NULL, 10);
 		w.parents_count = seen != NULL ? numbers(seen + 1, parents) : 0;
+		w.expiry = expiry != NULL ? (uint64_t)atoi(expiry + 1) : 0;
 		oracle_write_begin(o, now, &w);
 		return true;
 	}
@@ -94,13 +98,17 @@ tell(struct oracle *o, const char *word, uint64_t now, unsigned *node)
 	const char *colon = strchr(word, ':');
 	struct oracle_read r = { .key = KEY, .n = 3, .began = now, .ended = now, .ids = ids };
 
+	if (strncmp(word, "saw", 3) == 0) {
+		oracle_stamp(o, strtoull(word + 3, NULL, 10), strtoull(strchr(word, '@') + 1, NULL, 10));
+		return;
+	}
 	if (colon == NULL) {
 		ck_assert(is_write(o, word, now) || is_end(o, word, now));
 		return;
 	}
 	r.count = numbers(colon + 1, ids);
 	if (strncmp(word, "end", 3) == 0) {
-		oracle_final(o, KEY, (*node)++, ids, r.count);
+		oracle_final(o, now, KEY, (*node)++, ids, r.count);
 		return;
 	}
 	r.strict_r = strncmp(word, "get", 3) == 0 ? 2 : 0;
@@ -187,11 +195,57 @@ static const struct {
 	{ NULL, "lww1 ok1/2 lww4 ok4/2 end:1" },
 	{ "LWW", "lww1 ok1/2 end:" },
 	{ "LWW", "lww1 ok1/2@5 lww2 ok2/2@5 end:1,2" },
+	{ "LWW", "lww1 lww2 loose:1,2 unk1 unk2 end:1" },
+	/* Who won was never acknowledged; a get said how late it is. */
+	{ "LWW", "lww1 unk1 lww2 ok2/2@6 saw1@5 end:1" },
+	{ NULL, "lww1 unk1 lww2 ok2/2@6 saw1@7 end:1" },
+	{ NULL, "lww1 unk1 lww2 ok2/2@6 end:1" },
+	{ "LWW", "lww1 saw1@5 ok1/2@6 end:1" },
+	{ "LWW", "lww1 ok1/2@6 saw1@5 end:1" },
+	{ NULL, "lww1 saw1@6 ok1/2@6 end:1" },
+	/* Deletes are writes, and excuse that nothing is there. */
+	{ NULL, "lww1 ok1/2@5 lwd2 ok2/2@6 end:" },
+	{ "LWW", "lww1 ok1/2@5 lwd2 ok2/2@6 end:1" },
+	{ "LWW", "lwd2 lww1 ok1/2@7 ok2/2@6 end:" },
+	{ "LWW", "lww1 ok1/2@5 lwd2 fail2 end:" },
+	{ NULL, "lww1 ok1/2@5 lwd2 unk2 end:" },
+	{ NULL, "lww1 ok1/2@5 lwd2 unk2 end:1" },
+	{ "LWW", "lww1 ok1/2@5 end: lwd2 ok2/2@6 end:" },
+	/* It was forgotten, and a clock was behind. */
+	{ NULL, "lwd1 ok1/2@9 lww2 ok2/2@8 end:2" },
+	{ "LWW", "lww2 ok2/2@8 lwd1 ok1/2@9 end:2" },
+	{ "S3", "lwd1 unk1 end:1" },
+	/* Who had seen whom. */
+	{ "LWW", "lww1 ok1/2@5 lww2<1 ok2/2@5 end:2" },
+	{ "S2", "lww1 ok1/2 lww2<1 ok2/2 end:1" },
+	{ NULL, "lww1 ok1/2 lww2<1 unk2 end:1" },
+	/* A strict get brings the latest that it must have met, or a later one. */
+	{ "S10", "lww1 ok1/2@5 get: end:1" },
+	{ NULL, "lww1 ok1/2@5 loose: end:1" },
+	{ NULL, "lww1 ok1/1@5 get: end:1" },
+	{ NULL, "lww1 get: ok1/2@5 end:1" },
+	{ NULL, "lww1 ok1/2@5 lwd2 get: unk2 end:1" },
+	{ "S10", "lww1 ok1/2@5 lww2 ok2/2@6 get:1 end:2" },
+	{ NULL, "lww1 ok1/2@5 lww2 ok2/1@6 get:1 end:2" },
+	{ NULL, "lww1 ok1/2@5 lww2 unk2 get:2 end:2" },
+	{ "S10", "lww1 ok1/2@5 lwd2 ok2/2@6 get:1 end:" },
+	{ "S10", "lww1 ok1/2@5 get: lwd2 ok2/2@6 end:" },
+	/* What expires may go when some clock, at most 3 behind or ahead, says so. */
+	{ NULL, "put1+9 ok1/2 put2 unk2 put3 unk3 end:1" },
+	{ "S1", "put1+9 ok1/2 put2 end:" },
+	{ NULL, "put1+4 ok1/2 put2 unk2 end:" },
+	{ "OLD", "put1+1 ok1/2 put2 unk2 put3 unk3 loose:1 end:" },
+	{ NULL, "put1+1 ok1/2 put2 unk2 loose:1 end:" },
+	{ "S10", "put1+9 ok1/2 get: end:1" },
+	{ NULL, "put1+4 ok1/2 put2 unk2 get: end:" },
+	{ NULL, "put1 ok1/2 put2+1<1 ok2/2 end:" },
+	{ NULL, "lww1 ok1/2@5 lww2+1 ok2/2@6 end:" },
+	{ "LWW", "lww1 ok1/2@7 lww2+1 ok2/2@6 end:" },
 };
 
 START_TEST(each_rule_fires_alone)
 {
-	const struct oracle_options options = { .siblings_max = 2, .skew = 3 };
+	const struct oracle_options options = { .siblings_max = 2, .skew = 3, .ahead = 3 };
 	struct oracle *o = record(cases[_i].history, &options);
 	size_t count = oracle_judge(o);
 	bool found = false;
@@ -241,8 +295,8 @@ START_TEST(each_key_by_itself)
 	oracle_write_end(o, 2, 1, ORACLE_DONE, &receipt);
 	w = (struct oracle_write){ .id = 2, .key = 2 };
 	oracle_write_begin(o, 3, &w);
-	oracle_final(o, 2, 0, &one, 1);
-	oracle_final(o, 1, 0, &one, 1);
+	oracle_final(o, 4, 2, 0, &one, 1);
+	oracle_final(o, 4, 1, 0, &one, 1);
 	ck_assert_uint_eq(oracle_judge(o), 1);
 	ck_assert_str_eq(oracle_violation(o, 0).rule, "S3");
 	oracle_free(o);
@@ -250,7 +304,7 @@ START_TEST(each_key_by_itself)
 	o = oracle_new(NULL);
 	w.id = 1;
 	oracle_write_begin(o, 1, &w);
-	oracle_final(o, 9, 0, NULL, 0);
+	oracle_final(o, 2, 9, 0, NULL, 0);
 	ck_assert_uint_eq(oracle_judge(o), 1);
 	ck_assert_str_eq(oracle_violation(o, 0).rule, "S7");
 	oracle_free(o);
@@ -278,7 +332,7 @@ START_TEST(long_histories_are_judged_quickly)
 		if (i <= count && i > 2 && i % 100 == 0)
 			oracle_read(o, &r);
 	}
-	oracle_final(o, KEY, 0, last, 2);
+	oracle_final(o, 3 * (count + 2), KEY, 0, last, 2);
 	ck_assert_uint_eq(oracle_judge(o), 0);
 	oracle_free(o);
 }
