@@ -97,7 +97,7 @@ struct chaos {
 	struct line lines[LINES];
 	struct rng rng;
 	struct oracle *oracle;
-	uint64_t ids, began;
+	uint64_t ids, began, moves_until;
 	bool lost[LINES][LINES]; /* frames from i to j vanish */
 	uint64_t mend_at;
 	bool calm;
@@ -284,14 +284,19 @@ start(struct chaos *c, struct line *l)
 	tell(c, "n%u starts", (unsigned)(l - c->lines));
 }
 
-/* Who joins, and when: early enough to be hurt afterwards. */
+/* Who joins, and when: early enough to be hurt afterwards; every other time both
+ * at once, so that they are two of three owners. */
 static void
 draw_joins(struct chaos *c, unsigned seconds)
 {
 	unsigned count = (unsigned)below(c, 4);
+	bool together = below(c, 2) == 0;
+	uint64_t at[JOINERS];
 
+	for (unsigned i = 0; i < JOINERS; i++)
+		at[i] = test_now() + below(c, seconds * 750 + 1) * MS;
 	for (unsigned i = 0; i < MIN(count, (unsigned)JOINERS); i++)
-		c->lines[FIRST + i].next = test_now() + below(c, seconds * 750 + 1) * MS;
+		c->lines[FIRST + i].next = at[together ? 0 : i];
 }
 
 /* Its dyn_open has ended. */
@@ -312,6 +317,9 @@ opened(struct chaos *c, struct line *l)
 	}
 	l->state = OPEN;
 	l->next = test_now();
+	/* Its first time: what was there before is now read where it is new. */
+	if (l >= c->lines + FIRST && l < c->lines + PEERS && l->options.id == NULL)
+		c->moves_until = test_now() + 5 * NS_PER_S;
 	if (l < c->lines + PEERS) {
 		/* Only read where the directory is new, that is, wiped. */
 		dyn_id_format(l->proc->id, l->id);
@@ -413,7 +421,8 @@ call(struct chaos *c, struct line *l)
 	struct proc_call p = {.key = name, .value = value, .lww = is_lww(key),
 	    .call = {.timeout_ms = TIMEOUT_MS}};
 
-	if (below(c, 10) == 0) {
+	l->call.began = test_now();
+	if (below(c, l->call.began < c->moves_until ? 2 : 10) == 0) {
 		key = KEYS + (unsigned)below(c, ROWS);
 		p.lww = false;
 		what = 0;
@@ -423,7 +432,6 @@ call(struct chaos *c, struct line *l)
 	l->call.id = ++c->ids;
 	l->call.key = key;
 	l->call.flags = p.call.flags = below(c, 2) == 0 ? DYN_STRICT : 0;
-	l->call.began = test_now();
 	l->busy = true;
 	l->was_stopped = false;
 	snprintf(name, sizeof(name), "k%u", key);
