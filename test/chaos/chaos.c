@@ -80,6 +80,8 @@ struct line {
 	enum { ENDED, OPENING, OPEN, ABSENT } state; /* ABSENT: has not joined */
 	uint64_t next;           /* when to call, to start again, to join */
 	uint64_t until[FAULTS];  /* when a fault of this line ends; 0: there is none */
+	uint64_t hurt_at;        /* when a newcomer gets its first fault; 0: it does not */
+	enum fault hurt_by;
 	bool busy;               /* a call is under way */
 	bool was_stopped;        /* meanwhile */
 	struct {
@@ -285,18 +287,26 @@ start(struct chaos *c, struct line *l)
 }
 
 /* Who joins, and when: early enough to be hurt afterwards; every other time both
- * at once, so that they are two of three owners. */
+ * at once, so that they are two of three owners.  Most have a first fault of their
+ * own, while they open or get their rows. */
 static void
 draw_joins(struct chaos *c, unsigned seconds)
 {
+	static const enum fault first[] = {KILL, KILL, STOP, DOWN, FULL};
 	unsigned count = (unsigned)below(c, 4);
 	bool together = below(c, 2) == 0;
 	uint64_t at[JOINERS];
 
 	for (unsigned i = 0; i < JOINERS; i++)
 		at[i] = test_now() + below(c, seconds * 750 + 1) * MS;
-	for (unsigned i = 0; i < MIN(count, (unsigned)JOINERS); i++)
-		c->lines[FIRST + i].next = at[together ? 0 : i];
+	for (unsigned i = 0; i < MIN(count, (unsigned)JOINERS); i++) {
+		struct line *l = &c->lines[FIRST + i];
+
+		l->next = at[together ? 0 : i];
+		l->hurt_by = first[below(c, ARRAY_LEN(first))];
+		if (below(c, 4) > 0)
+			l->hurt_at = l->next + below(c, 600) * MS;
+	}
 }
 
 /* Its dyn_open has ended. */
@@ -563,21 +573,12 @@ cut(struct chaos *c, enum fault f, uint64_t until)
 	tell(c, "%s: %" PRIx64, fault_names[f], side);
 }
 
+/* One process: it, its link or its disk. */
 static void
-make_fault(struct chaos *c)
+hurt(struct chaos *c, unsigned i, enum fault f, uint64_t down)
 {
-	enum fault f = (enum fault)below(c, FAULTS);
-	unsigned i = (unsigned)below(c, f == FULL ? PEERS : LINES);
-	uint64_t down = (200 + below(c, FAULT_MS - 200)) * MS, now = test_now();
 	struct line *l = &c->lines[i];
 
-	if (f == SPLIT || f == ONE_WAY) {
-		if (c->mend_at != 0)
-			return;
-		cut(c, f, now + down);
-		c->faults[f]++;
-		return;
-	}
 	/* Who is about to open may be killed, cut off or given a full disk. */
 	if (l->state == ENDED || l->state == ABSENT || l->until[f] != 0 || l->until[STOP] != 0 ||
 	    (l->state == OPENING && (f == RESTART || f == STOP)) || (f == RESTART && l->busy))
@@ -603,7 +604,22 @@ make_fault(struct chaos *c)
 		set_full(l, true);
 		break;
 	}
-	l->until[f] = now + down;
+	l->until[f] = test_now() + down;
+}
+
+static void
+make_fault(struct chaos *c)
+{
+	enum fault f = (enum fault)below(c, FAULTS);
+	unsigned i = (unsigned)below(c, f == FULL ? PEERS : LINES);
+	uint64_t down = (200 + below(c, FAULT_MS - 200)) * MS;
+
+	if (f != SPLIT && f != ONE_WAY) {
+		hurt(c, i, f, down);
+	} else if (c->mend_at == 0) {
+		cut(c, f, test_now() + down);
+		c->faults[f]++;
+	}
 }
 
 /* ------------------------------------------------------------------ the storm */
@@ -626,6 +642,9 @@ turn(struct chaos *c, bool calling)
 		if (l->state == ABSENT && now >= l->next) {
 			c->joined++;
 			start(c, l);
+		} else if (l->hurt_at != 0 && now >= l->hurt_at) {
+			l->hurt_at = 0;
+			hurt(c, i, l->hurt_by, (200 + below(c, FAULT_MS - 200)) * MS);
 		} else if (l->state == ENDED && now >= l->next)
 			start(c, l);
 		else if (calling && l->state == OPEN && !l->busy && l->until[STOP] == 0 &&
@@ -710,8 +729,8 @@ is_whole(struct chaos *c, char why[256])
 	for (unsigned i = 0; i < PEERS; i++) {
 		if (c->lines[i].state == ABSENT)
 			continue;
-		/* It joined just now. */
-		if (c->lines[i].state != OPEN || !is_whole_peer(c, &c->lines[i], &first, why))
+		/* It joined, or was hurt at it, just now. */
+		if (is_hurt(&c->lines[i]) || !is_whole_peer(c, &c->lines[i], &first, why))
 			return false;
 	}
 	return true;
@@ -789,6 +808,7 @@ heal(struct chaos *c)
 		for (unsigned f = 0; f < FAULTS; f++)
 			if (l->until[f] != 0)
 				end_fault(c, i, (enum fault)f);
+		l->hurt_at = 0;
 		if (l->state != ABSENT)
 			l->next = 0;
 	}
