@@ -327,8 +327,8 @@ help:
 #=              SEEDS=50 times
 #=   churn      how large the clock of a key gets that 200 actors write:
 #=              SEEDS=5 simulated rings
-#=   chaos      real processes killed, stopped, cut off, wiped, for SECONDS=180,
-#=              drawn from SEED=1; wants root
+#=   chaos      real processes killed, stopped, cut off, wiped, joining, for
+#=              SECONDS=180, drawn from SEED=1; wants root
 #=   mutants    which planted bugs (test/mutants/) the tests catch; MUTANTS=core
 #=              only some
 #=   tidy       the rules of style that a script can check

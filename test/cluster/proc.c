@@ -3,6 +3,8 @@
 
 #include "cluster/load.h"
 
+#include "model/context.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -35,6 +37,7 @@ enum ask_kind { /* goes on after proc_kind */
 struct ask {
 	int kind;
 	struct dyn_call call;
+	bool lww;
 	char key[256];
 	char value[2048];
 	unsigned char context[PROC_CONTEXT_MAX];
@@ -83,7 +86,7 @@ move(int fd, void *bytes, size_t len, bool out)
 struct child {
 	int fd;
 	dyn_node *node;
-	dyn_bucket *bucket;
+	dyn_bucket *bucket, *lww;
 	struct load_run *run;
 };
 
@@ -152,6 +155,7 @@ take_result(struct proc_answer *a, dyn_result *r)
 	a->siblings = (unsigned)dyn_result_siblings(r);
 	a->receipt = *dyn_result_receipt(r);
 	a->size = dyn_result_value(r, 0).len;
+	a->stamp = dyn_result_context(r)->time;
 	for (size_t i = 0; i < MIN(a->count, 64u); i++)
 		values[i] = dyn_result_value(r, i);
 	qsort(values, MIN(a->count, 64u), sizeof(values[0]), by_text);
@@ -170,6 +174,7 @@ do_call(struct child *c, const struct ask *ask, struct proc_answer *a)
 {
 	struct dyn_slice key = dyn_str(ask->key), value = dyn_str(ask->value);
 	char *big = ask->size > 0 ? calloc(1, ask->size) : NULL;
+	dyn_bucket *bucket = ask->lww ? c->lww : c->bucket;
 	dyn_context *context = NULL;
 	dyn_result *r = NULL;
 	uint64_t began = test_now();
@@ -179,11 +184,11 @@ do_call(struct child *c, const struct ask *ask, struct proc_answer *a)
 	if (big != NULL)
 		value = slice(big, ask->size);
 	if (a->rc == 0 && ask->kind == PROC_GET)
-		a->rc = dyn_get(c->bucket, key, &ask->call, &r);
+		a->rc = dyn_get(bucket, key, &ask->call, &r);
 	else if (a->rc == 0 && ask->kind == PROC_PUT)
-		a->rc = dyn_put(c->bucket, key, context, value, &ask->call, &r);
+		a->rc = dyn_put(bucket, key, context, value, &ask->call, &r);
 	else if (a->rc == 0)
-		a->rc = dyn_delete(c->bucket, key, context, &ask->call, &r);
+		a->rc = dyn_delete(bucket, key, context, &ask->call, &r);
 	a->ms = (unsigned)((test_now() - began) / 1000000);
 	dyn_context_free(context);
 	free(big);
@@ -255,8 +260,8 @@ do_other(struct child *c, const struct ask *ask, struct told *t)
 		t->rc = tell_members(c, t);
 		return true;
 	case ASK_OWNERS:
-		t->rc = dyn_locate(c->bucket, dyn_str(ask->key), t->owners,
-		    ARRAY_LEN(t->owners), &all, &t->count, NULL);
+		t->rc = dyn_locate(ask->lww ? c->lww : c->bucket, dyn_str(ask->key),
+		    t->owners, ARRAY_LEN(t->owners), &all, &t->count, NULL);
 		return true;
 	case ASK_MEMBER_STATUS:
 		t->rc = dyn_member_status(c->node, ask->id, 2000, &t->status, &t->stats);
@@ -317,6 +322,9 @@ open_child(struct child *c, const struct dyn_options *options, struct dyn_error 
 		return rc;
 	how.policy = DYN_SIBLINGS;
 	rc = dyn_bucket_open(&c->bucket, c->node, "t", &how);
+	how.policy = DYN_LWW;
+	if (rc == 0)
+		rc = dyn_bucket_open(&c->lww, c->node, "l", &how);
 	if (rc != 0)
 		abort();
 	return 0;
@@ -535,7 +543,7 @@ proc_close(struct proc *p, unsigned deadline_ms)
 void
 proc_call_begin(struct proc *p, enum proc_kind kind, const struct proc_call *c)
 {
-	struct ask ask = {.kind = (int)kind, .call = c->call, .size = c->size};
+	struct ask ask = {.kind = (int)kind, .call = c->call, .lww = c->lww, .size = c->size};
 
 	snprintf(ask.key, sizeof(ask.key), "%s", c->key);
 	snprintf(ask.value, sizeof(ask.value), "%s", c->value != NULL ? c->value : "");
@@ -642,9 +650,9 @@ proc_members(struct proc *p, struct dyn_member *out, size_t cap)
 }
 
 size_t
-proc_owners(struct proc *p, const char *key, struct dyn_id *out, size_t cap)
+proc_owners_in(struct proc *p, bool lww, const char *key, struct dyn_id *out, size_t cap)
 {
-	struct ask ask = {.kind = ASK_OWNERS};
+	struct ask ask = {.kind = ASK_OWNERS, .lww = lww};
 	struct told t;
 
 	snprintf(ask.key, sizeof(ask.key), "%s", key);
@@ -653,6 +661,12 @@ proc_owners(struct proc *p, const char *key, struct dyn_id *out, size_t cap)
 	ck_assert_uint_le(t.count, cap);
 	memcpy(out, t.owners, t.count * sizeof(*out));
 	return t.count;
+}
+
+size_t
+proc_owners(struct proc *p, const char *key, struct dyn_id *out, size_t cap)
+{
+	return proc_owners_in(p, false, key, out, cap);
 }
 
 int

@@ -2,7 +2,7 @@
  * A node in a process of its own, and the line to it.
  *
  * proc_start forks; the child opens a node with the options given, opens the
- * bucket "t" (policy: siblings), and does what it is asked, one thing at a
+ * buckets "t" (policy: siblings) and "l" (the last write wins), and does what it is asked, one thing at a
  * time.  It ends when its line is closed and is killed when its parent dies.
  * The parent, a test, must never open a node itself: it goes on forking.
  *
@@ -58,12 +58,14 @@ struct proc_answer {
 	struct dyn_receipt receipt;
 	unsigned ms;       /* how long it took */
 	size_t size;       /* of the first value */
+	uint64_t stamp;    /* time of the version made, or of the latest found */
 	char values[4096]; /* sorted, joined by '|' */
 	unsigned char context[PROC_CONTEXT_MAX];
 	size_t context_len;
 };
 struct proc_call {
 	const char *key, *value;
+	bool lww;                       /* of the bucket where the last write wins */
 	size_t size;                    /* not 0: put so many bytes instead of value */
 	const struct proc_answer *seen; /* whose context to give; NULL: none */
 	struct dyn_call call;
@@ -87,6 +89,8 @@ void proc_stats(struct proc *, struct dyn_stats *);
 size_t proc_members(struct proc *, struct dyn_member *out, size_t cap);
 /* Owners of a key as it sees them; returns how many. */
 size_t proc_owners(struct proc *, const char *key, struct dyn_id *out, size_t cap);
+size_t proc_owners_in(
+    struct proc *, bool lww, const char *key, struct dyn_id *out, size_t cap);
 int proc_member_status(struct proc *, struct dyn_id, struct dyn_status *);
 enum { PROC_ORDERS_MAX = 8 };
 /* One call of dyn_plan_*, by its letter: 'j'oin, 'l'eave, 'f'orget, 'r'eplace (by other),

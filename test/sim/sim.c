@@ -139,6 +139,7 @@ shrink_once(struct swarm *o, uint64_t seed)
 	}
 	OFF(crash_ms) OFF(break_ms) OFF(split_ms) OFF(pause_ms) OFF(jump_ms) OFF(slow_frame)
 	OFF(fail_commit) OFF(weak) OFF(strict) OFF(keep_context) OFF(lose) OFF(lww) OFF(deletes)
+	OFF(lww_deletes)
 	OFF(power) OFF(joins) OFF(drift) OFF(full_ms) OFF(fail_read) OFF(big)
 	OFF(leaves) OFF(forget) OFF(clients) OFF(mixed) OFF(expiry)
 #undef OFF

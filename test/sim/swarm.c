@@ -82,5 +82,6 @@ swarm_draw(struct swarm *o, uint64_t seed)
 	}
 	o->collect_ms = rng_below(&r, 3) == 0 ? 3600000 : 500 + (unsigned)rng_below(&r, 5000);
 	draw_ring(o, &r);
+	o->lww_deletes = o->lww && o->deletes && rng_below(&r, 2) == 0;
 	#undef DRAW
 }

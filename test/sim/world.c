@@ -213,7 +213,8 @@ world_start_call(struct world *w, struct node *n, unsigned session, enum op_kind
 	}
 	if (kind != OP_GET) {
 		const struct oracle_write x = { .id = c->id, .key = key,
-			.kind = how.lww ? ORACLE_LWW : kind == OP_DELETE ? ORACLE_DELETE : ORACLE_PUT,
+			.kind = kind == OP_DELETE ? how.lww ? ORACLE_LWW_DELETE : ORACLE_DELETE :
+			    how.lww ? ORACLE_LWW : ORACLE_PUT,
 			.session = session, .node = c->node, .parents = seen != NULL ? seen->ids : NULL,
 			.parents_count = seen != NULL ? seen->count : 0, .expiry = op->expiry_ms * MS };
 
@@ -254,7 +255,7 @@ next_call(struct world *w, unsigned session)
 		seen = world_below(w, 2) == 0 ? &s->kept[key] : &w->sessions[world_below(w, w->o.sessions)].last[key];
 	if (what < 4)
 		world_start_call(w, n, session, OP_GET, key, &how, NULL);
-	else if (what < 9 || !w->o.deletes || !seen->there || world_is_lww(w, key))
+	else if (what < 9 || !w->o.deletes || !seen->there || (world_is_lww(w, key) && !w->o.lww_deletes))
 		world_start_call(w, n, session, OP_PUT, key, &how, world_below(w, 10) == 0 ? NULL : seen);
 	else
 		world_start_call(w, n, session, OP_DELETE, key, &how, seen);

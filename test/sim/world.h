@@ -51,6 +51,7 @@ struct swarm {
 	unsigned lose;          /* once, a directory is: 1 gone, 2 put back as it was,
 	                         * 3 damaged in about half of its rows */
 	bool lww, deletes, power; /* power: a crash is of the machine, not of the process */
+	bool lww_deletes;       /* deletes: also where the last write wins */
 };
 
 /* Each by name: a run that fails is told, and made smaller, by them. */
@@ -61,7 +62,8 @@ struct swarm {
 	X(slow_frame) X(hang_ms) X(fail_commit) X(fail_read) X(big)            \
 	X(commit_us) X(mailbox_us)                                             \
 	X(weak) X(strict) X(hint_bytes) X(hint_age_ms) X(repair_ms) X(walk_ms) \
-	X(collect_ms) X(reads_repair) X(keep_context) X(side) X(lose) X(lww) X(deletes) X(power)
+	X(collect_ms) X(reads_repair) X(keep_context) X(side) X(lose) X(lww) X(deletes) X(power) \
+	X(lww_deletes)
 
 struct outcome {
 	uint64_t digest;     /* of all that happened */
