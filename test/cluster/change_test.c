@@ -77,8 +77,8 @@ order(struct proc *by, char what, const struct proc *of)
 /* Under load; it may be closed when dyn_leave returns, and does not come back. */
 START_TEST(one_leaves_under_load)
 {
+	struct load *l = load_new(40, 4, 3000); /* before there are processes */
 	struct ring *r = ring_of(4, 4);
-	struct load *l = load_new(40, 4, 3000);
 	struct dyn_status s = DYN_STATUS_INIT;
 	struct dyn_options o;
 	struct dyn_error error;
@@ -95,7 +95,7 @@ START_TEST(one_leaves_under_load)
 	ck_assert_uint_eq(s.hints, 0);
 	/* It still answers, as a client would. */
 	ck_assert_str_eq(proc_read(&r->peer[3], "row-0", 0), "row-0");
-	proc_write(&r->peer[3], "row-1", "row-1");
+	proc_write(&r->peer[3], "late", "x");
 	ck_assert_int_eq(proc_close(&r->peer[3], 5000), 0);
 	load_phase(l, 1);
 	load_await(l, 100, 100);
@@ -216,7 +216,7 @@ START_TEST(a_change_that_cannot_end)
 	order(&r->peer[0], 'j', &dead);
 	TEST_WAIT((proc_status(&r->peer[1], &s), s.moving && s.awaited == 1), 10000);
 	ck_assert_mem_eq(&s.awaits, &dead.id, sizeof(dead.id));
-	proc_write(&r->peer[1], "row-3", "row-3");
+	proc_write(&r->peer[1], "late", "x");
 	order(&r->peer[2], 'f', &dead);
 	ring_settled(r, 3);
 	proc_status(&r->peer[1], &s);
