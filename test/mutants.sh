@@ -33,7 +33,7 @@ guards()
 	host-*) echo node api values cluster/refuse cluster/life ;;
 	repair-*) echo catching repair trees merkle admit read replica ;;
 	forget-*) echo collect cluster/forget ;;
-	core-*) echo quorum store read write ask replica work pull core_ring ;;
+	core-*) echo outbox quorum store read write ask replica work pull core_ring ;;
 	*) echo node api values ;;
 	esac
 }

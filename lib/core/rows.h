@@ -44,6 +44,9 @@ struct rows {
 	struct buf *bytes; /* (slice name, slice object)*, as in PULL_ACK; or see DROP */
 	unsigned partition;
 	uint64_t number;   /* the machine's own */
+	struct letter_space letter; /* to the worker and back: must not need memory */
+	void *to;                   /* the host's */
+	int rc;
 };
 
 struct rows *rows_new(enum rows_of, unsigned partition, uint64_t number, struct dyn_slice bytes);

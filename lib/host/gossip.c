@@ -56,9 +56,6 @@ gossip_new(struct gossip **out, struct host *host)
 	rc = loop_init(&g->loop, "dyn-gossip", turn, g);
 	if (rc != 0)
 		goto fail_loop;
-	rc = outbox_reserve(&g->out);
-	if (rc != 0)
-		goto fail_links;
 	rc = links_init(&g->links, host, &g->loop, PURPOSE_GOSSIP, false, &link_events, g);
 	if (rc != 0)
 		goto fail_links;
@@ -403,6 +400,7 @@ static void
 turn(void *arg)
 {
 	struct gossip *g = arg;
+	struct effect e;
 
 	if (g->member == NULL)
 		return;
@@ -412,14 +410,16 @@ turn(void *arg)
 		detect_tick(g->detect, host_moment(&g->loop), &g->out);
 	if (!g->closing && g->again_at <= g->loop.now)
 		again(g);
-	for (size_t i = 0; i < g->out.count; i++) {
-		struct effect e = g->out.list[i];
-
-		memset(&g->out.list[i], 0, sizeof(e));
+	while (outbox_next(&g->out, &e)) {
 		carry_out(g, &e);
 		effect_drop(&e);
 	}
-	g->out.count = 0;
+	if (g->out.lost) {
+		/* Somebody's liveness may have been among it. */
+		g->out.lost = false;
+		g->untold = true;
+		g->again_at = g->loop.now + AGAIN_GAP;
+	}
 	loop_wake_at(&g->loop, g->closing ? TIME_NEVER : wake(g));
 	if (g->closing && g->links.open == 0 && !g->drained) {
 		g->drained = true;

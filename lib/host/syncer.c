@@ -65,9 +65,6 @@ syncer_new(struct syncer **out, struct host *host, uint64_t seed)
 	rc = loop_init(&s->loop, "dyn-sync", turn, s);
 	if (rc != 0)
 		goto fail_loop;
-	rc = outbox_reserve(&s->out);
-	if (rc != 0)
-		goto fail_links;
 	rc = links_init(&s->links, host, &s->loop, PURPOSE_SYNC, false, &link_events, s);
 	if (rc != 0)
 		goto fail_links;
@@ -301,6 +298,7 @@ turn(void *arg)
 {
 	struct syncer *s = arg;
 	uint64_t wake = TIME_NEVER;
+	struct effect e;
 
 	if (!s->closing) {
 		if (s->fence_again <= s->loop.now)
@@ -310,14 +308,10 @@ turn(void *arg)
 			sync_tick(s->sync, host_moment(&s->loop), &s->out);
 		links_tick(&s->links);
 	}
-	for (size_t i = 0; i < s->out.count; i++) {
-		struct effect e = s->out.list[i];
-
-		memset(&s->out.list[i], 0, sizeof(e));
+	while (outbox_next(&s->out, &e)) {
 		carry_out(s, &e);
 		effect_drop(&e);
 	}
-	s->out.count = 0;
 	pthread_mutex_lock(&s->host->lock);
 	s->host->pending = sync_pending(s->sync);
 	sync_hints(s->sync, &s->host->hints);
@@ -340,12 +334,8 @@ turn(void *arg)
 struct sync_letter {
 	struct letter letter;
 	struct syncer *syncer;
-	struct view *view;
-	struct rows *rows;
 	struct dyn_id from;
 	struct buf *ledger;
-	unsigned worker;
-	int rc;
 	enum dyn_liveness liveness;
 };
 
@@ -389,54 +379,44 @@ syncer_view(struct syncer *s)
 static void
 fenced_came(struct letter *l)
 {
-	struct sync_letter *f = CONTAINER_OF(l, struct sync_letter, letter);
-	struct syncer *s = f->syncer;
+	struct fence *f = CONTAINER_OF(l, struct fence, letter);
+	struct syncer *s = f->to;
 
 	if (f->rc == 0 && table_compare(f->view->current, s->view->current) == 0)
 		s->fenced |= UINT64_C(1) << f->worker;
 	if (!s->closing)
 		save_fence(s);
-	view_unref(f->view);
-	mem_free(f);
+	fence_free(f);
 }
 
 void
-syncer_fenced(struct syncer *s, unsigned worker, struct view *v, int rc)
+syncer_fenced(struct syncer *s, struct fence *f, int rc)
 {
-	struct sync_letter *l = sync_letter(s, fenced_came);
-
-	if (l == NULL) {
-		view_unref(v);
-		return;
-	}
-	l->worker = worker;
-	l->view = v;
-	l->rc = rc;
-	loop_post(&s->loop, &l->letter);
+	f->letter.run = fenced_came;
+	f->to = s;
+	f->rc = rc;
+	loop_post(&s->loop, &f->letter);
 }
 
 static void
 stored_came(struct letter *l)
 {
-	struct sync_letter *r = CONTAINER_OF(l, struct sync_letter, letter);
-	struct syncer *s = r->syncer;
+	struct rows *rows = CONTAINER_OF(
+	    (struct letter_space *)(void *)l, struct rows, letter);
+	struct syncer *s = rows->to;
 
-	sync_stored(s->sync, r->rows, r->rc, host_moment(&s->loop), &s->out);
-	mem_free(r);
+	sync_stored(s->sync, rows, rows->rc, host_moment(&s->loop), &s->out);
 }
 
 void
 syncer_stored(struct syncer *s, struct rows *rows, int rc)
 {
-	struct sync_letter *l = sync_letter(s, stored_came);
+	struct letter *l = (struct letter *)(void *)&rows->letter;
 
-	if (l == NULL) {
-		rows_free(rows);
-		return; /* patience runs out, and the rows are asked for again */
-	}
-	l->rows = rows;
-	l->rc = rc;
-	loop_post(&s->loop, &l->letter);
+	rows->to = s;
+	rows->rc = rc;
+	l->run = stored_came;
+	loop_post(&s->loop, l);
 }
 
 struct saved_letter {
