@@ -18,15 +18,26 @@ due_find(const struct hint *h, const struct dyn_id *owner)
 }
 
 struct due *
-hint_due(struct hint *h, const struct dyn_id *owner)
+hint_room(void)
+{
+	return mem_zalloc(sizeof(struct due));
+}
+
+struct due *
+hint_due(struct hint *h, const struct dyn_id *owner, struct due **room)
 {
 	struct due *d = due_find(h, owner);
 
 	if (d != NULL)
 		return d;
-	d = mem_zalloc(sizeof(*d));
-	/* A hint that is not counted would never be delivered. */
-	DYN_ASSERT(d != NULL);
+	if (room != NULL && *room != NULL) {
+		d = *room;
+		*room = NULL;
+	} else {
+		d = hint_room();
+	}
+	if (d == NULL)
+		return NULL;
 	d->owner = *owner;
 	d->next_at = TIME_NEVER;
 	list_init(&d->all);
@@ -85,6 +96,7 @@ load_row(void *arg, struct dyn_slice id, struct dyn_slice value)
 	struct loading *l = arg;
 	struct dyn_slice name;
 	struct dyn_id owner;
+	struct due *d = NULL;
 	uint64_t ms = 0;
 
 	if (!hint_split(id, &owner, &name))
@@ -93,9 +105,13 @@ load_row(void *arg, struct dyn_slice id, struct dyn_slice value)
 		l->rc = written_ms(value, &ms);
 	if (l->rc == DYN_EPROTO)
 		l->rc = DYN_ECORRUPT;
+	if (l->rc == 0) {
+		d = hint_due(l->h, &owner, NULL);
+		l->rc = d != NULL ? 0 : DYN_ENOMEM;
+	}
 	if (l->rc == 0)
-		count_in(l->h, hint_due(l->h, &owner), value.len,
-		    ms == 0 ? l->m.wall_ms : MIN(ms, l->m.wall_ms), l->m);
+		count_in(l->h, d, value.len, ms == 0 ? l->m.wall_ms : MIN(ms, l->m.wall_ms),
+		    l->m);
 	return l->rc != 0;
 }
 
@@ -448,13 +464,12 @@ target_has(struct hint *h, struct flight *f, const struct dyn_id *id, struct mom
 	if (f->state != SENT || f->have != (1u << f->targets_count) - 1)
 		return;
 	drop = rows_new(ROWS_DROP, f->partition, f->number, buf_slice(f->drop));
-	if (drop == NULL) {
+	/* The mark is saved before the rows go: it has the shorter way. */
+	if (drop == NULL || (f->spilled && hint_mark_dirty(h, f->due, f->partition) != 0)) {
+		rows_free(drop);
 		landed(h, f, false, m);
 		return;
 	}
-	/* The mark is saved before the rows go: it has the shorter way. */
-	if (f->spilled)
-		hint_mark_dirty(h, f->due, f->partition);
 	f->state = DROPPING;
 	f->until = m.now + HINT_PATIENCE;
 	outbox_add(out, FX_ROWS)->what = drop;
@@ -543,10 +558,10 @@ hint_stored(struct hint *h, struct rows *rows, int rc, struct moment m, struct o
 }
 
 void
-hint_changed(struct hint *h, const struct changes *c, struct moment m, struct outbox *out)
+hint_changed(struct hint *h, struct changes *c, struct moment m, struct outbox *out)
 {
 	for (size_t i = 0; i < c->count; i++) {
-		const struct change *ch = &c->list[i];
+		struct change *ch = &c->list[i];
 		struct dyn_slice name;
 		struct dyn_id owner;
 		struct due *d;
@@ -554,7 +569,9 @@ hint_changed(struct hint *h, const struct changes *c, struct moment m, struct ou
 		if (ch->space != DYN_SPACE_HINT)
 			continue;
 		DYN_ASSERT(hint_split(buf_slice(ch->name), &owner, &name));
-		d = hint_due(h, &owner);
+		/* The first of an owner is new, and so has brought the room. */
+		d = hint_due(h, &owner, &ch->room);
+		DYN_ASSERT(d != NULL);
 		if (ch->bytes_after > 0)
 			count_in(h, d, ch->bytes_after, m.wall_ms, m);
 		if (ch->bytes_before > 0)

@@ -50,6 +50,12 @@
 
 struct hint;
 
+/* A hint that is not counted would never be delivered, and counting the first one of an
+ * owner takes memory: what comes with every hint that is new (struct change), reserved
+ * when it is written (store.c), so that there either is no hint, or it is counted.
+ * mem_free; NULL: no memory. */
+struct due *hint_room(void);
+
 struct hint_options {
 	struct dyn_id self;
 	struct dyn_engine *engine; /* borrowed: read only */
@@ -73,7 +79,7 @@ void hint_frame(struct hint *, const struct dyn_id *from, const struct frame *,
     const union msg *, struct moment, struct outbox *);
 /* Takes the rows over (ROWS_HINT, ROWS_DROP). */
 void hint_stored(struct hint *, struct rows *, int rc, struct moment, struct outbox *);
-void hint_changed(struct hint *, const struct changes *, struct moment, struct outbox *);
+void hint_changed(struct hint *, struct changes *, struct moment, struct outbox *);
 /* What a member said it keeps. */
 void hint_ledger(struct hint *, const struct dyn_id *from, struct dyn_slice ledger,
     struct moment, struct outbox *);

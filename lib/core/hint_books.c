@@ -7,18 +7,21 @@
 
 /* ------------------------------------------------------------ dirty marks */
 
-void
+int
 hint_mark_dirty(struct hint *h, struct due *d, unsigned partition)
 {
 	if (d->dirty == NULL)
 		d->dirty = mem_zalloc(DIRTY_BYTES);
-	if (d->dirty == NULL || (d->dirty[partition / 8] >> partition % 8 & 1) != 0)
-		return;
+	if (d->dirty == NULL)
+		return DYN_ENOMEM;
+	if ((d->dirty[partition / 8] >> partition % 8 & 1) != 0)
+		return 0;
 	d->dirty[partition / 8] |= (uint8_t)(1u << partition % 8);
 	h->dirty_count++;
 	h->dirty_old = true;
 	/* An answer to what was told before says nothing of this one. */
 	d->told = d->tell_at = 0;
+	return 0;
 }
 
 /* The row: (id, slice of bits)*. */
@@ -146,10 +149,12 @@ hint_load_dirty(struct hint *h)
 		bits = rd_slice(&r, DIRTY_BYTES);
 		if (r.bad)
 			break;
-		d = hint_due(h, &owner);
-		mem_free(d->dirty);
-		d->dirty = mem_zalloc(DIRTY_BYTES);
-		if (d->dirty == NULL) {
+		d = hint_due(h, &owner, NULL);
+		if (d != NULL) {
+			mem_free(d->dirty);
+			d->dirty = mem_zalloc(DIRTY_BYTES);
+		}
+		if (d == NULL || d->dirty == NULL) {
 			rc = DYN_ENOMEM;
 			break;
 		}

@@ -62,11 +62,12 @@ struct hint {
 	uint64_t dirty_count;
 };
 
-/* hint.c: what is kept for an owner; made if there is nothing yet. */
-struct due *hint_due(struct hint *, const struct dyn_id *owner);
+/* hint.c: what is kept for an owner; made if there is nothing yet, of the room if there is
+ * one (NULL then).  NULL: no memory. */
+struct due *hint_due(struct hint *, const struct dyn_id *owner, struct due **room);
 
 /* hint_books.c */
-void hint_mark_dirty(struct hint *, struct due *, unsigned partition);
+int hint_mark_dirty(struct hint *, struct due *, unsigned partition) DYN_CHECK;
 /* Tell owners what they lack; they have noted it; the owner is no member any more. */
 void hint_tell_behind(struct hint *, struct moment, struct outbox *);
 void hint_told(struct hint *, const struct dyn_id *owner, uint64_t number, int rc, struct moment);

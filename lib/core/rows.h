@@ -62,6 +62,7 @@ struct change {
 	struct digest before, after;  /* of the value; all zero = no row */
 	uint32_t bytes_before, bytes_after; /* of the value */
 	bool old;                     /* something of it can be forgotten, now or later */
+	struct due *room;             /* a new hint's: see hint_room */
 };
 
 /* The effect's `what`. */

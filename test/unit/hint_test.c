@@ -112,9 +112,12 @@ keep(struct world *w, char owner, const char *key, const char *object)
 	struct changes all = { .list = &c, .count = 1 };
 
 	MUST(w->fake->engine.apply(w->fake, &row, 1, DYN_DURABLE_DISK) == 0);
+	if (before.len == 0)
+		c.room = hint_room();
 	if (w->h != NULL)
 		hint_changed(w->h, &all, w->m, &w->out);
 	buf_unref(c.name);
+	mem_free(c.room);
 }
 
 static void
@@ -608,6 +611,82 @@ START_TEST(the_ledger_tells_and_is_heard)
 }
 END_TEST
 
+/* A hint by way of a worker's store, each of its allocations failing in turn; when it is
+ * committed, there is no memory at all. */
+START_TEST(there_is_no_hint_or_it_is_counted)
+{
+	struct actor a = { 1, 1 }, b = { 1, 2 };
+	unsigned char space[HINT_ID_MAX];
+	int failed = 0, rc = DYN_ENOMEM;
+	struct dyn_slice object;
+	struct changes *changes;
+	struct batch *batch;
+	struct store store;
+	struct stored s;
+	struct place at;
+	struct world w;
+
+	begin(&w);
+	start(&w);
+	at = place(&w, 'c', "k", space);
+	object = script_object("a1 | a1=x");
+	MUST(store_init(&store, w.o.engine, a, false, b, 60000) == 0);
+	for (long n = 1; rc != 0; n++) {
+		mem_fail_at(n);
+		rc = store_merge(&store, at, object, DYN_DURABLE_DISK, w.m.wall_ms, &s);
+		mem_fail_at(0);
+		failed += rc == DYN_ENOMEM;
+		ck_assert(rc == 0 || rc == DYN_ENOMEM);
+		ck_assert(rc == 0 || store.open == NULL);
+	}
+	ck_assert_int_gt(failed, 5);
+	buf_unref(s.object);
+	batch = store_take(&store);
+	changes = batch_changes(batch);
+	ck_assert_uint_eq(changes->count, 1);
+	mem_fail_at(-1);
+	hint_changed(w.h, changes, w.m, &w.out);
+	mem_fail_at(0);
+	store_committed(&store, batch, 0);
+	changes_free(changes);
+	ck_assert_uint_eq(figures(&w).hints, 1);
+	store_fini(&store);
+	end(&w);
+}
+END_TEST
+
+/* Nor does a hint go if its owner cannot be marked. */
+START_TEST(without_memory_for_the_mark_it_stays)
+{
+	uint64_t number;
+	struct world w;
+
+	begin(&w);
+	start(&w);
+	keep(&w, 'c', view_key(w.view, "abc"), "a1 | a1=x");
+	pass(&w, 60001);
+	pass(&w, 0);
+	number = sent_to_all(&w, "ab");
+	ack(&w, 'a', number, 0);
+	mem_fail_at(_i == 0 ? 4 : 0); /* the frame, two for the rows, the mark */
+	ack(&w, 'b', number, 0);
+	mem_fail_at(0);
+	ck_assert_uint_eq(effects(&w, FX_ROWS), _i == 1);
+	ck_assert_uint_eq(figures(&w).dirty, _i == 1);
+	ck_assert_uint_eq(figures(&w).hints, 1);
+	if (_i == 0) {
+		pass(&w, 2000);
+		pass(&w, 0);
+		number = sent_to_all(&w, "ab");
+		ack(&w, 'a', number, 0);
+		ack(&w, 'b', number, 0);
+	}
+	dropped(&w, 0);
+	ck_assert_uint_eq(figures(&w).dirty, 1);
+	end(&w);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -627,6 +706,8 @@ suite(void)
 	tcase_add_loop_test(c, taken_in_and_answered_when_durable, 0, 2);
 	tcase_add_loop_test(c, a_hint_by_an_older_table, 0, 2);
 	tcase_add_test(c, the_ledger_tells_and_is_heard);
+	tcase_add_test(c, there_is_no_hint_or_it_is_counted);
+	tcase_add_loop_test(c, without_memory_for_the_mark_it_stays, 0, 2);
 	return s;
 }
 
