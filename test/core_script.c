@@ -561,6 +561,7 @@ say_effect(struct script *s, const struct effect *e)
 	case FX_CATCHING:
 	case FX_LIVENESS:
 	case FX_LOST:
+	case FX_MARKED:
 	case FX_RESET:
 	case FX_COLLECT:
 	case FX_STALE:

@@ -46,6 +46,7 @@ standing_of(enum effect_kind kind)
 	case FX_HINTS_FULL:
 	case FX_CATCHING:
 	case FX_LOST:
+	case FX_MARKED:
 		return NEWEST;
 	case FX_COMMIT:
 	case FX_DONE:

@@ -48,7 +48,9 @@ enum effect_kind {
 	FX_LIVENESS, /* what this node thinks of `to` now: rc = enum dyn_liveness */
 	FX_CATCHING, /* copies that may lack something: frame = a bit a partition, for
 	              * work_catching */
-	FX_LOST,   /* this node's copies may lack something: sync_lost_all, work_lost */
+	FX_LOST,   /* this node's copies may lack something: sync_lost_all, work_lost; views
+	            * that follow are saved and published after the answer: */
+	FX_MARKED, /* the marks of all copies are on disk (rc = the number it was asked by) */
 	FX_RESET,  /* make the gossip connection to `to` anew */
 	FX_DOUBT   /* a request waits long for `to`: detect_doubt */
 };

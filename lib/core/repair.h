@@ -85,8 +85,9 @@ void repair_stored(struct repair *, struct rows *, int rc, struct moment, struct
 void repair_saved(struct repair *, int rc, struct moment, struct outbox *);
 void repair_lost(struct repair *, const struct dyn_id *, struct moment, struct outbox *);
 void repair_liveness(struct repair *, const struct dyn_id *, enum dyn_liveness, struct moment);
-/* This node has lost what it had (all of it, as far as it knows). */
-void repair_lost_all(struct repair *, struct moment, struct outbox *);
+/* This node has lost what it had (all of it, as far as it knows).  FX_MARKED with the
+ * number (not 0), or a later one's, once that is on disk. */
+void repair_lost_all(struct repair *, int number, struct moment, struct outbox *);
 /* A bit for each partition: copies that may lack something (FX_CATCHING).  A new
  * buf, or NULL: none, or no memory. */
 struct buf *repair_catching(const struct repair *);

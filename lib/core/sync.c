@@ -209,9 +209,9 @@ sync_lost(struct sync *s, const struct dyn_id *id, struct moment m, struct outbo
 }
 
 void
-sync_lost_all(struct sync *s, struct moment m, struct outbox *out)
+sync_lost_all(struct sync *s, int number, struct moment m, struct outbox *out)
 {
-	repair_lost_all(s->repair, m, out);
+	repair_lost_all(s->repair, number, m, out);
 }
 
 void

@@ -71,7 +71,7 @@ void sync_liveness(struct sync *, const struct dyn_id *, enum dyn_liveness, stru
 /* The connection to this member is gone, or a frame to it could not be sent. */
 void sync_lost(struct sync *, const struct dyn_id *, struct moment, struct outbox *);
 /* This node may have lost what it had: its directory is an old copy. */
-void sync_lost_all(struct sync *, struct moment, struct outbox *);
+void sync_lost_all(struct sync *, int number, struct moment, struct outbox *);
 /* All latencies of this node's application so far, about once a second. */
 void sync_foreground(struct sync *, const struct histogram *, struct moment);
 uint64_t sync_wake(const struct sync *);

@@ -29,6 +29,8 @@ void gossip_doubt(struct gossip *, const struct dyn_id *);
 void gossip_synced(struct gossip *, struct view *);
 void gossip_collect(struct gossip *, struct view *);
 void gossip_cleared(struct gossip *);
+/* The answer to syncer_lost_all. */
+void gossip_marked(struct gossip *, int number);
 /* What this node keeps for whom; takes the buf over. */
 void gossip_ledger(struct gossip *, struct buf *);
 

@@ -23,6 +23,7 @@ struct syncer {
 	struct view *saving;  /* all are: this row is on its way to the disk */
 	uint64_t figures_at, look_at;
 	struct bell view_bell, lost_bell, clear_bell, close_bell;
+	atomic_int lost_number; /* what the bell is about */
 	bool closing, drained;
 	sem_t closed;
 };
@@ -241,6 +242,9 @@ carry_out(struct syncer *s, struct effect *e)
 		break;
 	case FX_CLEARED:
 		gossip_cleared(s->host->gossip);
+		break;
+	case FX_MARKED:
+		gossip_marked(s->host->gossip, e->rc);
 		break;
 	case FX_POKE:
 		gossip_poke(s->host->gossip, &e->to);
@@ -521,12 +525,14 @@ lost_heard(struct bell *b)
 	struct syncer *s = CONTAINER_OF(b, struct syncer, lost_bell);
 
 	if (!s->closing)
-		sync_lost_all(s->sync, host_moment(&s->loop), &s->out);
+		sync_lost_all(s->sync, atomic_load(&s->lost_number), host_moment(&s->loop),
+		    &s->out);
 }
 
 void
-syncer_lost_all(struct syncer *s)
+syncer_lost_all(struct syncer *s, int number)
 {
+	atomic_store(&s->lost_number, number);
 	bell_ring(&s->loop, &s->lost_bell);
 }
 

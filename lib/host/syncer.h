@@ -27,7 +27,8 @@ void syncer_stored(struct syncer *, struct rows *, int rc);
 void syncer_saved(struct syncer *, enum saved_for, int rc, struct letter *);
 void syncer_changed(struct syncer *, struct changes *);
 void syncer_liveness(struct syncer *, const struct dyn_id *, enum dyn_liveness);
-void syncer_lost_all(struct syncer *);
+/* gossip_marked with this number, or a later one's, when all copies are marked. */
+void syncer_lost_all(struct syncer *, int number);
 /* The copies are out of date: gossip_cleared when they are empty. */
 void syncer_clear(struct syncer *);
 /* No more frames: the node has failed. */

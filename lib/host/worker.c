@@ -375,6 +375,7 @@ carry_out(struct worker *w, struct effect *e)
 	case FX_CATCHING:
 	case FX_LIVENESS:
 	case FX_LOST:
+	case FX_MARKED:
 	case FX_RESET:
 	case FX_COLLECT:
 	case FX_STALE:
