@@ -30,7 +30,7 @@ guards()
 	detect-*) echo detect ;;
 	hint-*) echo quorum standin hint store write core_ring ;;
 	lost-*) echo member catching saved cluster/lost ;;
-	host-*) echo saved node api values cluster/refuse cluster/life ;;
+	host-*) echo links saved node api values cluster/refuse cluster/life ;;
 	repair-*) echo catching repair trees merkle admit read replica ;;
 	forget-*) echo collect cluster/forget ;;
 	core-*) echo outbox quorum store read write ask replica work pull core_ring ;;

@@ -196,6 +196,9 @@ START_TEST(marks_before_the_view_of_a_new_life)
 	TEST_WAIT(moving(n) == 0, 10000);
 	api_close(n);
 	ck_assert_int_eq(second.refusals, 0);
+	/* Before anybody is told that it is there, and before anybody tells it. */
+	ck_assert_msg(strncmp(second.took, "id, incarnation, actor, catching, ", 34) == 0, "%s",
+	    second.took);
 	marked = strstr(second.took, "catching, ");
 	ck_assert_ptr_nonnull(marked);
 	/* Again, and before any view. */
