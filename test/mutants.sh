@@ -24,7 +24,7 @@ guards()
 {
 	case $1 in
 	versions-*) echo clock object hlc key context merge versions_property ;;
-	storage-*) echo engine dir engine_fault engine_crash ;;
+	storage-*) echo engine dir engine_fault engine_crash hint ;;
 	members-*) echo table view member ;;
 	net-*) echo loop queues conn tls ;;
 	detect-*) echo detect ;;

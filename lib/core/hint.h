@@ -58,8 +58,9 @@ struct due *hint_room(void);
 
 struct hint_options {
 	struct dyn_id self;
-	struct dyn_engine *engine; /* borrowed: read only */
+	struct dyn_engine *engine; /* borrowed: read only, but see hint_new */
 	uint64_t bytes_max, age_max_ms;
+	unsigned partitions; /* of the ring; 0 = not known yet */
 };
 
 struct hint_figures {
@@ -70,7 +71,13 @@ struct hint_figures {
 	uint64_t delivered;      /* rows, since the start */
 };
 
-/* Reads all hints of the engine once.  DYN_ENOMEM, engine errors. */
+/* Reads all hints of the engine once.  DYN_ENOMEM, engine errors.
+ *
+ * A hint that is damaged (the engine cannot give it, or it does not decode) is as good as
+ * lost, and must not keep the node from starting, nor those behind it from getting to
+ * their owners.  Its row is removed, in one batch with a mark, as if it had been spilled:
+ * what its id tells of it is dirty, one partition of one owner; or all partitions of the
+ * owner; or of all members, if not even that can be read. */
 int hint_new(struct hint **out, const struct hint_options *, struct moment) DYN_CHECK;
 void hint_free(struct hint *);
 void hint_view(struct hint *, struct view *, struct moment);

@@ -18,7 +18,8 @@ sync_new(struct sync **out, const struct sync_options *options, struct moment m)
 	struct pull_options po = { .self = options->self, .engine = options->engine,
 		.w = options->w };
 	struct hint_options ho = { .self = options->self, .engine = options->engine,
-		.bytes_max = options->hint_bytes_max, .age_max_ms = options->hint_age_max_ms };
+		.bytes_max = options->hint_bytes_max, .age_max_ms = options->hint_age_max_ms,
+		.partitions = options->partitions };
 	struct trees_options to = { .self = options->self, .engine = options->engine,
 		.walk = options->walk, .row = collect_row };
 	struct collect_options co = { .self = options->self, .engine = options->engine,

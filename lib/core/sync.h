@@ -25,11 +25,12 @@
 
 struct sync_options {
 	struct dyn_id self;
-	struct dyn_engine *engine; /* borrowed: scanned only */
+	struct dyn_engine *engine; /* borrowed: scanned only, but see hint_new */
 	unsigned w;                /* the usual W */
 	unsigned workers;          /* of this node: partition p is p mod workers */
 	uint64_t seed;
 	uint64_t hint_bytes_max, hint_age_max_ms;
+	unsigned partitions;       /* of the ring; 0 = not known yet */
 	/* ns; 0 = the defaults of trees.h, repair.h, collect.h */
 	uint64_t walk, repair_period, collect_period;
 };

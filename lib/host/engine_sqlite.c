@@ -221,6 +221,7 @@ struct merge {
 	struct mem_iter active, frozen;
 	struct walk walk;
 	struct dyn_slice id, value; /* value.data NULL: removed */
+	bool sealed;                /* as it lies in the file */
 	bool end;
 };
 
@@ -263,17 +264,20 @@ pick(struct merge *m)
 
 	if (!m->walk.end) {
 		m->id = m->walk.id;
-		m->value = m->walk.value;
+		m->value = m->walk.stored;
 		any = true;
 	}
+	m->sealed = any;
 	if (m->frozen.node != NULL && (!any || slice_compare(m->frozen.id, m->id) <= 0)) {
 		m->id = m->frozen.id;
 		m->value = m->frozen.value;
+		m->sealed = false;
 		any = true;
 	}
 	if (m->active.node != NULL && (!any || slice_compare(m->active.id, m->id) <= 0)) {
 		m->id = m->active.id;
 		m->value = m->active.value;
+		m->sealed = false;
 		any = true;
 	}
 	m->end = !any;
@@ -302,6 +306,9 @@ visit_all(struct merge *m, struct dyn_slice last, dyn_engine_row *visit, void *a
 		pick(m);
 		if (m->end || (last.data != NULL && slice_compare(m->id, last) > 0))
 			return 0;
+		/* A damaged row matters where it is asked for, and while it is the newest. */
+		if (m->sealed && !memtable_unseal(m->id, m->value, &m->value))
+			return DYN_ECORRUPT;
 		if (m->value.data != NULL && visit(arg, m->id, m->value) != 0)
 			return 0;
 		rc = leave(m);

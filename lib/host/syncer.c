@@ -47,7 +47,7 @@ syncer_new(struct syncer **out, struct host *host, uint64_t seed)
 	struct sync_options o = { .self = host->self, .engine = host->engine, .w = host->w,
 		.workers = host->workers_count, .seed = seed,
 		.hint_bytes_max = host->hint_bytes_max,
-		.hint_age_max_ms = host->hint_age_max_ms,
+		.hint_age_max_ms = host->hint_age_max_ms, .partitions = host->partitions,
 		.collect_period = host->collect_period_ms * NS_PER_MS };
 	struct buf *catching;
 	struct syncer *s = mem_zalloc(sizeof(*s));
