@@ -271,6 +271,7 @@ start(dyn_node *n, const struct dyn_options *o, struct dyn_error *error)
 	if (rc == 0 && id.saved != NULL)
 		rc = check_saved(n, id.saved, error);
 	n->host.w = n->w != 0 ? n->w : 2;
+	n->host.partitions = id.saved != NULL ? id.saved->settings.partitions : 0;
 	if (rc == 0)
 		rc = make_threads(n);
 	if (rc == 0 && n->host.role == DYN_PEER)

@@ -289,6 +289,9 @@ take_effect(struct copies *w, unsigned i, struct effect *e)
 	case FX_LOG:
 		n->logs++;
 		break;
+	case FX_MARKED:
+		n->marked = e->rc;
+		break;
 	case FX_POKE:
 		n->pokes++;
 		break;

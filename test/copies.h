@@ -29,6 +29,7 @@ struct node {
 	struct admit admit;
 	struct outbox out;
 	struct buf *told; /* FX_CATCHING */
+	int marked;       /* the last FX_MARKED */
 	unsigned saved, logs, pokes;
 };
 

@@ -577,6 +577,7 @@ say_effect(struct script *s, const struct effect *e)
 	case FX_CATCHING:
 	case FX_LIVENESS:
 	case FX_LOST:
+	case FX_MARKED:
 	case FX_RESET:
 	case FX_COLLECT:
 	case FX_STALE:
@@ -621,10 +622,11 @@ sort_sends(struct outbox *out)
 void
 script_effects(struct script *s)
 {
+	struct effect e;
+
 	sort_sends(&s->out);
-	for (size_t i = 0; i < s->out.count; i++)
-		take_effect(s, &s->out.list[i]);
-	s->out.count = 0;
+	while (outbox_next(&s->out, &e))
+		take_effect(s, &e);
 }
 
 const char *

@@ -24,17 +24,17 @@ guards()
 {
 	case $1 in
 	versions-*) echo clock object hlc key context merge versions_property ;;
-	storage-*) echo engine dir engine_fault engine_crash ;;
+	storage-*) echo engine dir engine_fault engine_crash hint ;;
 	fire-*) echo cluster/fire ;;
 	members-*) echo table view member ;;
 	net-*) echo loop queues conn tls ;;
 	detect-*) echo detect ;;
 	hint-*) echo quorum standin hint store write core_ring ;;
-	lost-*) echo member cluster/lost ;;
-	host-*) echo node api values cluster/refuse cluster/life ;;
+	lost-*) echo member catching saved cluster/lost ;;
+	host-*) echo links saved node api values cluster/refuse cluster/life ;;
 	repair-*) echo catching repair trees merkle admit read replica ;;
 	forget-*) echo collect cluster/forget ;;
-	core-*) echo quorum store read write ask replica work pull core_ring ;;
+	core-*) echo outbox quorum store read write ask replica work pull core_ring ;;
 	*) echo node api values ;;
 	esac
 }

@@ -37,8 +37,10 @@ mem_balance(void)
 static bool
 must_fail(void)
 {
-	if (atomic_load_explicit(&fail_countdown, memory_order_relaxed) <= 0)
-		return false;
+	long n = atomic_load_explicit(&fail_countdown, memory_order_relaxed);
+
+	if (n <= 0)
+		return n < 0;
 	return atomic_fetch_sub_explicit(&fail_countdown, 1, memory_order_relaxed) == 1;
 }
 

@@ -24,8 +24,9 @@ void base_assert_failed(const char *what, const char *file, int line)
 
 /*
  * Memory.  All heap memory of the library comes from here.  mem_fail_at(n)
- * makes the n-th allocation from now fail, once (0 = none): how the tests try
- * every path out of memory.  mem_balance counts blocks not yet freed.
+ * makes the n-th allocation from now fail, once (0 = none; -1 = all, until it is called
+ * again): how the tests try every path out of memory.  mem_balance counts blocks not
+ * yet freed.
  */
 void *mem_alloc(size_t) __attribute__((malloc, warn_unused_result));
 void *mem_zalloc(size_t) __attribute__((malloc, warn_unused_result));

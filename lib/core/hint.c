@@ -3,8 +3,8 @@
 
 /* ----------------------------------------------------------------- counting */
 
-static struct due *
-due_find(const struct hint *h, const struct dyn_id *owner)
+struct due *
+hint_find(const struct hint *h, const struct dyn_id *owner)
 {
 	struct map_link *l = map_first(&h->dues, load_be64(owner->bytes));
 
@@ -18,15 +18,26 @@ due_find(const struct hint *h, const struct dyn_id *owner)
 }
 
 struct due *
-hint_due(struct hint *h, const struct dyn_id *owner)
+hint_room(void)
 {
-	struct due *d = due_find(h, owner);
+	return mem_zalloc(sizeof(struct due));
+}
+
+struct due *
+hint_due(struct hint *h, const struct dyn_id *owner, struct due **room)
+{
+	struct due *d = hint_find(h, owner);
 
 	if (d != NULL)
 		return d;
-	d = mem_zalloc(sizeof(*d));
-	/* A hint that is not counted would never be delivered. */
-	DYN_ASSERT(d != NULL);
+	if (room != NULL && *room != NULL) {
+		d = *room;
+		*room = NULL;
+	} else {
+		d = hint_room();
+	}
+	if (d == NULL)
+		return NULL;
 	d->owner = *owner;
 	d->next_at = TIME_NEVER;
 	list_init(&d->all);
@@ -35,8 +46,8 @@ hint_due(struct hint *h, const struct dyn_id *owner)
 	return d;
 }
 
-static void
-count_in(struct hint *h, struct due *d, uint64_t bytes, uint64_t came_ms, struct moment m)
+void
+hint_count_in(struct hint *h, struct due *d, uint64_t bytes, uint64_t came_ms, struct moment m)
 {
 	if (d->count == 0) {
 		d->since_ms = came_ms;
@@ -59,53 +70,12 @@ count_out(struct hint *h, struct due *d, uint64_t bytes)
 	h->bytes -= bytes;
 }
 
-struct loading {
-	struct hint *h;
-	struct moment m;
-	int rc;
-};
-
-/* When the newest version of an object was written, ms: about when the hint
- * came. */
-static int
-written_ms(struct dyn_slice object, uint64_t *ms)
-{
-	struct object o;
-	int rc = object_decode(&o, object);
-
-	for (size_t i = 0; rc == 0 && i < o.count; i++)
-		*ms = MAX(*ms, hlc_ms(o.values[i].time));
-	object_fini(&o);
-	return rc;
-}
-
-static int
-load_row(void *arg, struct dyn_slice id, struct dyn_slice value)
-{
-	struct loading *l = arg;
-	struct dyn_slice name;
-	struct dyn_id owner;
-	uint64_t ms = 0;
-
-	if (!hint_split(id, &owner, &name))
-		l->rc = DYN_ECORRUPT;
-	else
-		l->rc = written_ms(value, &ms);
-	if (l->rc == DYN_EPROTO)
-		l->rc = DYN_ECORRUPT;
-	if (l->rc == 0)
-		count_in(l->h, hint_due(l->h, &owner), value.len,
-		    ms == 0 ? l->m.wall_ms : MIN(ms, l->m.wall_ms), l->m);
-	return l->rc != 0;
-}
-
 /* ------------------------------------------------------------- birth, death */
 
 int
 hint_new(struct hint **out, const struct hint_options *options, struct moment m)
 {
 	struct hint *h = mem_zalloc(sizeof(*h));
-	struct loading l = { h, m, 0 };
 	int rc = DYN_ENOMEM;
 
 	*out = NULL;
@@ -117,15 +87,12 @@ hint_new(struct hint **out, const struct hint_options *options, struct moment m)
 	list_init(&h->flights);
 	if (map_init(&h->dues, 16) != 0 || map_init(&h->keepers, 16) != 0)
 		goto fail;
-	rc = h->o.engine->scan(h->o.engine->self, DYN_SPACE_HINT, slice(NULL, 0), slice(NULL, 0),
-	    load_row, &l);
+	rc = hint_load_dirty(h);
 	if (rc == 0)
-		rc = l.rc;
-	if (rc == 0)
-		rc = hint_load_dirty(h);
+		rc = hint_load(h, m);
 	if (rc != 0)
 		goto fail;
-	h->ledger_old = h->count > 0;
+	h->ledger_old = h->count > 0 || h->damaged > 0;
 	*out = h;
 	return 0;
 fail:
@@ -450,13 +417,12 @@ target_has(struct hint *h, struct flight *f, const struct dyn_id *id, struct mom
 	if (f->state != SENT || f->have != (1u << f->targets_count) - 1)
 		return;
 	drop = rows_new(ROWS_DROP, f->partition, f->number, buf_slice(f->drop));
-	if (drop == NULL) {
+	/* The mark is saved before the rows go: it has the shorter way. */
+	if (drop == NULL || (f->spilled && hint_mark_dirty(h, f->due, f->partition) != 0)) {
+		rows_free(drop);
 		landed(h, f, false, m);
 		return;
 	}
-	/* The mark is saved before the rows go: it has the shorter way. */
-	if (f->spilled)
-		hint_mark_dirty(h, f->due, f->partition);
 	f->state = DROPPING;
 	f->until = m.now + HINT_PATIENCE;
 	outbox_add(out, FX_ROWS)->what = drop;
@@ -488,6 +454,7 @@ hint_view(struct hint *h, struct view *v, struct moment m)
 	view_ref(v);
 	view_unref(h->view);
 	h->view = v;
+	hint_spread(h);
 	/* Who was away may be back, or forgotten. */
 	LIST_EACH(l, &h->all) {
 		struct due *d = CONTAINER_OF(l, struct due, all);
@@ -497,7 +464,7 @@ hint_view(struct hint *h, struct view *v, struct moment m)
 		if (d->count > 0 && d->flying == 0)
 			d->next_at = MIN(d->next_at, m.now);
 		/* Forgotten: nobody will ask what it lacks. */
-		if (owner == NULL || !record_is_member(owner))
+		if ((owner == NULL || !record_is_member(owner)) && !id_is_zero(&d->owner))
 			hint_clean(h, d);
 	}
 }
@@ -513,7 +480,7 @@ hint_frame(struct hint *h, const struct dyn_id *from, const struct frame *f, con
 		on_ack(h, from, f, msg_rc(msg->hint_ack.rc), m, out);
 		break;
 	case MSG_HINTS:
-		d = due_find(h, from);
+		d = hint_find(h, from);
 		if (d != NULL && d->count > 0 && d->flying == 0)
 			d->next_at = m.now;
 		break;
@@ -545,10 +512,10 @@ hint_stored(struct hint *h, struct rows *rows, int rc, struct moment m, struct o
 }
 
 void
-hint_changed(struct hint *h, const struct changes *c, struct moment m, struct outbox *out)
+hint_changed(struct hint *h, struct changes *c, struct moment m, struct outbox *out)
 {
 	for (size_t i = 0; i < c->count; i++) {
-		const struct change *ch = &c->list[i];
+		struct change *ch = &c->list[i];
 		struct dyn_slice name;
 		struct dyn_id owner;
 		struct due *d;
@@ -556,9 +523,11 @@ hint_changed(struct hint *h, const struct changes *c, struct moment m, struct ou
 		if (ch->space != DYN_SPACE_HINT)
 			continue;
 		DYN_ASSERT(hint_split(buf_slice(ch->name), &owner, &name));
-		d = hint_due(h, &owner);
+		/* The first of an owner is new, and so has brought the room. */
+		d = hint_due(h, &owner, &ch->room);
+		DYN_ASSERT(d != NULL);
 		if (ch->bytes_after > 0)
-			count_in(h, d, ch->bytes_after, m.wall_ms, m);
+			hint_count_in(h, d, ch->bytes_after, m.wall_ms, m);
 		if (ch->bytes_before > 0)
 			count_out(h, d, ch->bytes_before);
 		h->ledger_old = true;
@@ -586,7 +555,7 @@ void
 hint_liveness(struct hint *h, const struct dyn_id *id, enum dyn_liveness state, struct moment m,
     struct outbox *out)
 {
-	struct due *d = due_find(h, id);
+	struct due *d = hint_find(h, id);
 
 	if (state == DYN_SUSPECT)
 		hint_lost(h, id, m, out);
@@ -604,7 +573,9 @@ hint_wake(const struct hint *h)
 	LIST_EACH(l, &h->all) {
 		const struct due *d = CONTAINER_OF(l, struct due, all);
 
-		at = MIN(at, d->dirty != NULL ? MIN(d->next_at, d->tell_at) : d->next_at);
+		at = MIN(at, d->next_at);
+		if (d->dirty != NULL && !id_is_zero(&d->owner))
+			at = MIN(at, d->tell_at);
 	}
 	LIST_EACH(l, &h->flights)
 		at = MIN(at, CONTAINER_OF(l, struct flight, link)->until);

@@ -50,10 +50,17 @@
 
 struct hint;
 
+/* A hint that is not counted would never be delivered, and counting the first one of an
+ * owner takes memory: what comes with every hint that is new (struct change), reserved
+ * when it is written (store.c), so that there either is no hint, or it is counted.
+ * mem_free; NULL: no memory. */
+struct due *hint_room(void);
+
 struct hint_options {
 	struct dyn_id self;
-	struct dyn_engine *engine; /* borrowed: read only */
+	struct dyn_engine *engine; /* borrowed: read only, but see hint_new */
 	uint64_t bytes_max, age_max_ms;
+	unsigned partitions; /* of the ring; 0 = not known yet */
 };
 
 struct hint_figures {
@@ -64,7 +71,13 @@ struct hint_figures {
 	uint64_t delivered;      /* rows, since the start */
 };
 
-/* Reads all hints of the engine once.  DYN_ENOMEM, engine errors. */
+/* Reads all hints of the engine once.  DYN_ENOMEM, engine errors.
+ *
+ * A hint that is damaged (the engine cannot give it, or it does not decode) is as good as
+ * lost, and must not keep the node from starting, nor those behind it from getting to
+ * their owners.  Its row is removed, in one batch with a mark, as if it had been spilled:
+ * what its id tells of it is dirty, one partition of one owner; or all partitions of the
+ * owner; or of all members, if not even that can be read. */
 int hint_new(struct hint **out, const struct hint_options *, struct moment) DYN_CHECK;
 void hint_free(struct hint *);
 void hint_view(struct hint *, struct view *, struct moment);
@@ -73,7 +86,7 @@ void hint_frame(struct hint *, const struct dyn_id *from, const struct frame *,
     const union msg *, struct moment, struct outbox *);
 /* Takes the rows over (ROWS_HINT, ROWS_DROP). */
 void hint_stored(struct hint *, struct rows *, int rc, struct moment, struct outbox *);
-void hint_changed(struct hint *, const struct changes *, struct moment, struct outbox *);
+void hint_changed(struct hint *, struct changes *, struct moment, struct outbox *);
 /* What a member said it keeps. */
 void hint_ledger(struct hint *, const struct dyn_id *from, struct dyn_slice ledger,
     struct moment, struct outbox *);

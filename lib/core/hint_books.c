@@ -2,36 +2,31 @@
  * gossip; and what it hears of others' ledgers. */
 #include "core/hint_private.h"
 
-#define DIRTY_ROW "dirty"
-#define DIRTY_BYTES (65536 / 8) /* a bit for each partition a ring may have */
-
 /* ------------------------------------------------------------ dirty marks */
 
-void
+int
 hint_mark_dirty(struct hint *h, struct due *d, unsigned partition)
 {
 	if (d->dirty == NULL)
 		d->dirty = mem_zalloc(DIRTY_BYTES);
-	if (d->dirty == NULL || (d->dirty[partition / 8] >> partition % 8 & 1) != 0)
-		return;
+	if (d->dirty == NULL)
+		return DYN_ENOMEM;
+	if ((d->dirty[partition / 8] >> partition % 8 & 1) != 0)
+		return 0;
 	d->dirty[partition / 8] |= (uint8_t)(1u << partition % 8);
 	h->dirty_count++;
 	h->dirty_old = true;
 	/* An answer to what was told before says nothing of this one. */
 	d->told = d->tell_at = 0;
+	return 0;
 }
 
-/* The row: (id, slice of bits)*. */
-static void
-save_dirty(struct hint *h, struct outbox *out)
+/* (id, slice of bits)*. */
+int
+hint_dirty_row(const struct hint *h, size_t len, struct buf **out)
 {
-	size_t len = h->view != NULL ? (h->view->settings.partitions + 7) / 8 : 0;
-	struct effect *e;
-	struct buf *bytes;
 	struct wr w;
 
-	if (!h->dirty_old || h->view == NULL)
-		return;
 	wr_init(&w, 64);
 	LIST_EACH(l, &h->all) {
 		const struct due *d = CONTAINER_OF(l, struct due, all);
@@ -41,7 +36,17 @@ save_dirty(struct hint *h, struct outbox *out)
 		wr_bytes(&w, d->owner.bytes, sizeof(d->owner.bytes));
 		wr_slice(&w, slice(d->dirty, len));
 	}
-	if (wr_finish(&w, &bytes) != 0)
+	return wr_finish(&w, out);
+}
+
+static void
+save_dirty(struct hint *h, struct outbox *out)
+{
+	struct effect *e;
+	struct buf *bytes;
+
+	if (!h->dirty_old || h->view == NULL ||
+	    hint_dirty_row(h, (h->view->settings.partitions + 7) / 8, &bytes) != 0)
 		return; /* at the next change */
 	h->dirty_old = false;
 	e = outbox_add(out, FX_META);
@@ -97,7 +102,8 @@ hint_tell_behind(struct hint *h, struct moment m, struct outbox *out)
 	LIST_EACH(l, &h->all) {
 		struct due *d = CONTAINER_OF(l, struct due, all);
 
-		if (d->dirty != NULL && d->tell_at <= m.now && h->view != NULL)
+		if (d->dirty != NULL && d->tell_at <= m.now && h->view != NULL &&
+		    !id_is_zero(&d->owner))
 			tell(h, d, m, out);
 	}
 }
@@ -146,10 +152,12 @@ hint_load_dirty(struct hint *h)
 		bits = rd_slice(&r, DIRTY_BYTES);
 		if (r.bad)
 			break;
-		d = hint_due(h, &owner);
-		mem_free(d->dirty);
-		d->dirty = mem_zalloc(DIRTY_BYTES);
-		if (d->dirty == NULL) {
+		d = hint_due(h, &owner, NULL);
+		if (d != NULL) {
+			mem_free(d->dirty);
+			d->dirty = mem_zalloc(DIRTY_BYTES);
+		}
+		if (d == NULL || d->dirty == NULL) {
 			rc = DYN_ENOMEM;
 			break;
 		}
@@ -277,6 +285,11 @@ hint_settle(struct hint *h, struct moment m, struct outbox *out)
 	if (full != h->full)
 		outbox_add(out, FX_HINTS_FULL)->rc = full;
 	h->full = full;
+	if (h->damaged > 0)
+		outbox_log(out, DYN_LOG_ERROR,
+		    "%u hints were damaged: they are gone, and the owners will compare their "
+		    "copies", h->damaged);
+	h->damaged = 0;
 	save_dirty(h, out);
 	tell_ledger(h, m, out);
 }

@@ -60,13 +60,27 @@ struct hint {
 	uint64_t ledger_at;  /* when it may be told again */
 	bool ledger_old, dirty_old, full;
 	uint64_t dirty_count;
+	unsigned damaged;    /* rows that were found so at the start, not told yet */
 };
 
-/* hint.c: what is kept for an owner; made if there is nothing yet. */
-struct due *hint_due(struct hint *, const struct dyn_id *owner);
+/* hint.c */
+struct due *hint_find(const struct hint *, const struct dyn_id *owner);
+void hint_count_in(struct hint *, struct due *, uint64_t bytes, uint64_t came_ms, struct moment);
+/* What is kept for an owner; made if there is nothing yet, of the room if there is
+ * one (NULL then).  NULL: no memory. */
+struct due *hint_due(struct hint *, const struct dyn_id *owner, struct due **room);
+
+/* hint_load.c: count what is there; what is damaged goes. */
+int hint_load(struct hint *, struct moment) DYN_CHECK;
+/* The view is known: who of it is meant by marks for everybody. */
+void hint_spread(struct hint *);
 
 /* hint_books.c */
-void hint_mark_dirty(struct hint *, struct due *, unsigned partition);
+#define DIRTY_ROW "dirty"
+#define DIRTY_BYTES (65536 / 8) /* a bit for each partition a ring may have */
+/* The row of the marks, len bytes of bits each. */
+int hint_dirty_row(const struct hint *, size_t len, struct buf **out) DYN_CHECK;
+int hint_mark_dirty(struct hint *, struct due *, unsigned partition) DYN_CHECK;
 /* Tell owners what they lack; they have noted it; the owner is no member any more. */
 void hint_tell_behind(struct hint *, struct moment, struct outbox *);
 void hint_told(struct hint *, const struct dyn_id *owner, uint64_t number, int rc, struct moment);

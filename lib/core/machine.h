@@ -48,8 +48,10 @@ enum effect_kind {
 	FX_LIVENESS, /* what this node thinks of `to` now: rc = enum dyn_liveness */
 	FX_CATCHING, /* copies that may lack something: frame = a bit a partition, for
 	              * work_catching */
-	FX_LOST,   /* this node's copies may lack something: sync_lost_all, work_lost */
 	FX_DAMAGED, /* a row of partition rc is damaged: sync_damaged */
+	FX_LOST,   /* this node's copies may lack something: sync_lost_all, work_lost; views
+	            * that follow are saved and published after the answer: */
+	FX_MARKED, /* the marks of all copies are on disk (rc = the number it was asked by) */
 	FX_RESET,  /* make the gossip connection to `to` anew */
 	FX_DOUBT   /* a request waits long for `to`: detect_doubt */
 };
@@ -69,18 +71,40 @@ struct effect {
 	void *what;          /* COMMIT: struct batch *; DONE: struct op * */
 };
 
+/*
+ * Adding an effect cannot fail, though there is no bound for what one event causes (one
+ * commit ends thousands of requests).  The list grows; when there is no memory for that,
+ * the outbox is CRAMPED until it has been emptied, and a further effect is treated by
+ * its kind (standing_of, in machine.c):
+ *
+ *	LOSSY    is lost, as a frame can be on its way: frames, log lines, hints to other
+ *	         threads.  Whoever sent it has its own patience.  `lost` tells that there
+ *	         was one, for who must repeat it
+ *	NEWEST   tells how something is now, so the last one of its kind (META: of its row)
+ *	         is enough: a place for each is part of the outbox
+ *	CARRIER  carries an object that must arrive, and is strung on it: the object has a
+ *	         struct letter_space, which nobody uses while it is an effect
+ */
+enum { OUTBOX_KEPT = 16 }; /* more than there are NEWEST in one outbox, by kind and row */
+
 struct outbox {
 	struct effect *list;
 	size_t count, cap;
+	size_t at;         /* outbox_next: the first that is still there */
+	bool cramped, lost;
+	bool filling;      /* added while cramped, not put where it belongs yet: */
+	struct effect fresh;
+	struct effect kept[OUTBOX_KEPT];
+	unsigned kept_count;
+	struct strung *first, *last;
 };
 
 void outbox_init(struct outbox *);
 void outbox_fini(struct outbox *); /* drops what is still in it */
-/* Room for the first effects, so that a node that could be made can start. */
-int outbox_reserve(struct outbox *) DYN_CHECK;
-/* A zeroed effect to fill.  Memory for it was reserved: if there is none, the
- * process cannot keep its promises, and this asserts. */
+/* A zeroed effect to fill before anything else is done with the outbox. */
 struct effect *outbox_add(struct outbox *, enum effect_kind);
+/* Take the next one out; it is the caller's then.  More may be added meanwhile. */
+bool outbox_next(struct outbox *, struct effect *);
 void outbox_log(struct outbox *, enum dyn_log_level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void effect_drop(struct effect *); /* frees frame, view, changes */

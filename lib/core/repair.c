@@ -748,8 +748,9 @@ repair_liveness(struct repair *r, const struct dyn_id *id, enum dyn_liveness sta
 }
 
 void
-repair_lost_all(struct repair *r, struct moment m, struct outbox *out)
+repair_lost_all(struct repair *r, int number, struct moment m, struct outbox *out)
 {
+	r->lost = number;
 	repair_mark_all(r);
 	r->marks_old = r->marks_told_old = true;
 	r->save_at = 0;

@@ -88,11 +88,12 @@ void repair_liveness(struct repair *, const struct dyn_id *, enum dyn_liveness, 
 /* Rows of a partition cannot be read: from the next tick on its copy is marked, until
  * they can be, and were compared. */
 void repair_unreadable(struct repair *, unsigned partition);
-/* This node has lost what it had (all of it, as far as it knows). */
-void repair_lost_all(struct repair *, struct moment, struct outbox *);
 /* The copy of this partition was found to lack something: is that on disk already?
  * Else it is marked, by the next tick. */
 bool repair_damaged(struct repair *, unsigned partition);
+/* This node has lost what it had (all of it, as far as it knows).  FX_MARKED with the
+ * number (not 0), or a later one's, once that is on disk. */
+void repair_lost_all(struct repair *, int number, struct moment, struct outbox *);
 /* A bit for each partition: copies that may lack something (FX_CATCHING).  A new
  * buf, or NULL: none, or no memory. */
 struct buf *repair_catching(const struct repair *);

@@ -280,8 +280,12 @@ repair_settle(struct repair *r, struct moment m, struct outbox *out)
 		}
 	}
 	/* Whoever told us forgets it then: not before it is safe here. */
-	if (!r->marks_old && r->saves == 0)
-		repair_answer_behind(r, 0, out);
+	if (r->marks_old || r->saves > 0)
+		return;
+	repair_answer_behind(r, 0, out);
+	if (r->lost != 0)
+		outbox_add(out, FX_MARKED)->rc = r->lost;
+	r->lost = 0;
 }
 
 void

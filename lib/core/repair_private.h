@@ -50,6 +50,7 @@ struct repair {
 	bool marks_old, marks_told_old;
 	uint64_t save_at;
 	unsigned saves;          /* on their way to the disk */
+	int lost;                /* who waits for all of it to be there: FX_MARKED; 0 = none */
 	/* BEHINDs that are answered once it is saved what they said. */
 	struct behind { uint64_t conn, request; } behind[BEHIND_MAX];
 	unsigned behind_count;

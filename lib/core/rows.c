@@ -51,8 +51,10 @@ changes_free(struct changes *c)
 {
 	if (c == NULL)
 		return;
-	for (size_t i = 0; i < c->count; i++)
+	for (size_t i = 0; i < c->count; i++) {
 		buf_unref(c->list[i].name);
+		mem_free(c->list[i].room);
+	}
 	mem_free(c->list);
 	mem_free(c);
 }

@@ -46,6 +46,9 @@ struct rows {
 	struct buf *bytes; /* (slice name, slice object)*, as in PULL_ACK; or see DROP */
 	unsigned partition;
 	uint64_t number;   /* the machine's own */
+	struct letter_space letter; /* to the worker and back: must not need memory */
+	void *to;                   /* the host's */
+	int rc;
 };
 
 struct rows *rows_new(enum rows_of, unsigned partition, uint64_t number, struct dyn_slice bytes);
@@ -61,6 +64,7 @@ struct change {
 	struct digest before, after;  /* of the value; all zero = no row */
 	uint32_t bytes_before, bytes_after; /* of the value */
 	bool old;                     /* something of it can be forgotten, now or later */
+	struct due *room;             /* a new hint's: see hint_room */
 };
 
 /* The effect's `what`. */

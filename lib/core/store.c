@@ -1,6 +1,8 @@
 /* The overlay, the open batch, minting and merging. */
 #include "core/store.h"
 
+#include "core/hint.h"
+
 struct entry {
 	struct map_link link;
 	enum dyn_space space;
@@ -32,10 +34,12 @@ batch_changes(struct batch *b)
 
 	b->changes = NULL;
 	for (size_t i = 0; i < c->count; i++) {
-		if (digest_compare(&c->list[i].before, &c->list[i].after) == 0)
-			buf_unref(c->list[i].name);
-		else
+		if (digest_compare(&c->list[i].before, &c->list[i].after) != 0) {
 			c->list[kept++] = c->list[i];
+			continue;
+		}
+		buf_unref(c->list[i].name);
+		mem_free(c->list[i].room);
 	}
 	c->count = kept;
 	if (kept > 0)
@@ -278,7 +282,8 @@ set_value(struct batch *b, size_t i, struct buf *object)
 }
 
 static void
-set_row(struct batch *b, size_t i, struct entry *e, const struct digest *before, size_t bytes)
+set_row(struct batch *b, size_t i, struct entry *e, const struct digest *before, size_t bytes,
+    struct due *room)
 {
 	struct change *c = &b->changes->list[b->changes->count++];
 
@@ -287,11 +292,18 @@ set_row(struct batch *b, size_t i, struct entry *e, const struct digest *before,
 	c->space = e->space;
 	c->before = *before;
 	c->bytes_before = (uint32_t)bytes;
+	c->room = room;
 	b->hold[2 * i] = buf_ref(e->id);
 	set_value(b, i, e->object);
 	b->rows[i].space = e->space;
 	b->rows[i].id = buf_slice(e->id);
 	b->bytes += e->id->len + e->object->len;
+}
+
+static bool
+is_new_hint(struct place at, size_t bytes)
+{
+	return at.space == DYN_SPACE_HINT && bytes == 0;
 }
 
 /* The key had now and has a new object: into overlay and open batch.  A key
@@ -302,6 +314,7 @@ change(struct store *s, struct entry *e, struct place at, struct dyn_slice now,
 {
 	struct digest before;
 	size_t bytes = now.len; /* it may borrow from what goes now */
+	struct due *room = NULL;
 	struct batch *b;
 	int rc;
 
@@ -316,9 +329,17 @@ change(struct store *s, struct entry *e, struct place at, struct dyn_slice now,
 		return rc;
 	}
 	b = s->open;
+	if (is_new_hint(at, bytes) && (e == NULL || e->number != b->number)) {
+		room = hint_room();
+		if (room == NULL) {
+			drop_empty(s);
+			return DYN_ENOMEM;
+		}
+	}
 	if (e == NULL) {
 		e = entry_new(s, at, object);
 		if (e == NULL) {
+			mem_free(room);
 			drop_empty(s);
 			return DYN_ENOMEM;
 		}
@@ -334,7 +355,7 @@ change(struct store *s, struct entry *e, struct place at, struct dyn_slice now,
 	} else {
 		e->index = b->count++;
 		e->number = b->number;
-		set_row(b, e->index, e, &before, bytes);
+		set_row(b, e->index, e, &before, bytes, room);
 	}
 	row_digest(at.id, buf_slice(object), &e->digest);
 	b->changes->list[e->index].after = e->digest;

@@ -52,6 +52,7 @@ struct batch {
 	struct buf **hold;              /* [2 * i] name, [2 * i + 1] object */
 	struct changes *changes;        /* one a row */
 	size_t count, cap, bytes;
+	struct letter_space letter;     /* core/machine.h, CARRIER */
 };
 
 void batch_free(struct batch *);

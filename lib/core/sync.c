@@ -35,7 +35,8 @@ sync_new(struct sync **out, const struct sync_options *options, struct moment m)
 	struct pull_options po = { .self = options->self, .engine = options->engine,
 		.w = options->w };
 	struct hint_options ho = { .self = options->self, .engine = options->engine,
-		.bytes_max = options->hint_bytes_max, .age_max_ms = options->hint_age_max_ms };
+		.bytes_max = options->hint_bytes_max, .age_max_ms = options->hint_age_max_ms,
+		.partitions = options->partitions };
 	struct trees_options to = { .self = options->self, .engine = options->engine,
 		.walk = options->walk, .row = collect_row, .broken = rows_broken };
 	struct collect_options co = { .self = options->self, .engine = options->engine,
@@ -232,9 +233,9 @@ sync_lost(struct sync *s, const struct dyn_id *id, struct moment m, struct outbo
 }
 
 void
-sync_lost_all(struct sync *s, struct moment m, struct outbox *out)
+sync_lost_all(struct sync *s, int number, struct moment m, struct outbox *out)
 {
-	repair_lost_all(s->repair, m, out);
+	repair_lost_all(s->repair, number, m, out);
 }
 
 void

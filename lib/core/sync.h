@@ -25,11 +25,12 @@
 
 struct sync_options {
 	struct dyn_id self;
-	struct dyn_engine *engine; /* borrowed: scanned only */
+	struct dyn_engine *engine; /* borrowed: scanned only, but see hint_new */
 	unsigned w;                /* the usual W */
 	unsigned workers;          /* of this node: partition p is p mod workers */
 	uint64_t seed;
 	uint64_t hint_bytes_max, hint_age_max_ms;
+	unsigned partitions;       /* of the ring; 0 = not known yet */
 	/* ns; 0 = the defaults of trees.h, repair.h, collect.h */
 	uint64_t walk, repair_period, collect_period;
 };
@@ -71,7 +72,7 @@ void sync_liveness(struct sync *, const struct dyn_id *, enum dyn_liveness, stru
 /* The connection to this member is gone, or a frame to it could not be sent. */
 void sync_lost(struct sync *, const struct dyn_id *, struct moment, struct outbox *);
 /* This node may have lost what it had: its directory is an old copy. */
-void sync_lost_all(struct sync *, struct moment, struct outbox *);
+void sync_lost_all(struct sync *, int number, struct moment, struct outbox *);
 /* A row of this partition was found to be damaged. */
 void sync_damaged(struct sync *, unsigned partition);
 /* All latencies of this node's application so far, about once a second. */

@@ -124,7 +124,8 @@ void work_turn(struct work *, struct outbox *);
 
 /* From now on requests of tables older than the view's current are refused
  * here.  FX_FENCED with the token once all that was accepted before is
- * committed: then a scan of the engine misses no acknowledged write. */
+ * committed: then a scan of the engine misses no acknowledged write.  The token
+ * begins with a struct letter_space (machine.h, CARRIER). */
 void work_fence(struct work *, struct view *, void *token, struct moment, struct outbox *);
 /* What the sync thread wants done with rows (core/rows.h): FX_STORED with rc, and
  * them, when that is durable.  By `of`:

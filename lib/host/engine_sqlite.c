@@ -91,6 +91,7 @@ struct engine {
 	struct reader *readers;
 	unsigned readers_count;
 	struct sqlfile_total total;
+	struct mem_count folded; /* rows of frozen that are in total by now */
 	/* to here; active and frozen are changed by the storage thread only */
 
 	/* The storage thread's. */
@@ -221,7 +222,8 @@ struct merge {
 	struct mem_iter active, frozen;
 	struct walk walk;
 	struct dyn_slice id, value; /* value.data NULL: removed, or damaged */
-	bool damaged, end;
+	bool sealed;                /* as it lies in the file */
+	bool end;
 };
 
 static int
@@ -261,23 +263,22 @@ pick(struct merge *m)
 {
 	bool any = false;
 
-	m->damaged = false;
 	if (!m->walk.end) {
 		m->id = m->walk.id;
-		m->value = m->walk.value;
-		m->damaged = m->walk.damaged;
+		m->value = m->walk.stored;
 		any = true;
 	}
+	m->sealed = any;
 	if (m->frozen.node != NULL && (!any || slice_compare(m->frozen.id, m->id) <= 0)) {
 		m->id = m->frozen.id;
 		m->value = m->frozen.value;
-		m->damaged = false;
+		m->sealed = false;
 		any = true;
 	}
 	if (m->active.node != NULL && (!any || slice_compare(m->active.id, m->id) <= 0)) {
 		m->id = m->active.id;
 		m->value = m->active.value;
-		m->damaged = false;
+		m->sealed = false;
 		any = true;
 	}
 	m->end = !any;
@@ -300,13 +301,18 @@ leave(struct merge *m)
 static int
 visit_all(struct merge *m, struct dyn_slice last, dyn_engine_row *visit, void *arg)
 {
+	bool damaged;
 	int rc;
 
 	for (;;) {
 		pick(m);
 		if (m->end || (last.data != NULL && slice_compare(m->id, last) > 0))
 			return 0;
-		if ((m->value.data != NULL || m->damaged) && visit(arg, m->id, m->value) != 0)
+		/* A damaged row matters only while it is the newest: it is shown as one. */
+		damaged = m->sealed && !memtable_unseal(m->id, m->value, &m->value);
+		if (damaged)
+			m->value = slice(NULL, 0);
+		if ((m->value.data != NULL || damaged) && visit(arg, m->id, m->value) != 0)
 			return 0;
 		rc = leave(m);
 		if (rc != 0)
@@ -373,6 +379,7 @@ end_fold(struct engine *e)
 	e->trim_to = e->frozen_seq;
 	pthread_mutex_lock(&e->lock);
 	e->frozen = NULL;
+	memset(&e->folded, 0, sizeof(e->folded));
 	pthread_mutex_unlock(&e->lock);
 	memtable_unref(done);
 }
@@ -382,7 +389,21 @@ struct fold {
 	struct mem_iter at;
 	enum dyn_space space;
 	struct sqlfile_total total;
+	struct mem_count folded;
 };
+
+/* As memtable_count counts it. */
+static void
+count_folded(struct fold *f)
+{
+	bool live = f->at.value.data != NULL;
+
+	if (f->space != DYN_SPACE_DATA)
+		return;
+	f->folded.rows += live;
+	f->folded.removed += !live;
+	f->folded.bytes += live ? f->at.id.len + f->at.value.len : 0;
+}
 
 static int
 fold_rows(struct engine *e, struct fold *f, size_t budget)
@@ -402,6 +423,7 @@ fold_rows(struct engine *e, struct fold *f, size_t budget)
 		if (rc != 0)
 			return rc;
 		done += 64 + f->at.id.len + f->at.value.len;
+		count_folded(f);
 		mem_iter_next(&f->at);
 	}
 	return 0;
@@ -410,7 +432,7 @@ fold_rows(struct engine *e, struct fold *f, size_t budget)
 static int
 fold_slice(struct engine *e, size_t budget)
 {
-	struct fold f = {e->fold_at, e->fold_space, e->total};
+	struct fold f = {e->fold_at, e->fold_space, e->total, e->folded};
 	int rc;
 
 	rc = sqlfile_begin(&e->file, false);
@@ -429,6 +451,7 @@ fold_slice(struct engine *e, size_t budget)
 	e->fold_space = f.space;
 	pthread_mutex_lock(&e->lock);
 	e->total = f.total;
+	e->folded = f.folded;
 	pthread_mutex_unlock(&e->lock);
 	if (f.space == DYN_SPACE_COUNT)
 		end_fold(e);
@@ -666,15 +689,17 @@ info(void *self, struct dyn_engine_info *out)
 {
 	struct engine *e = self;
 	struct mem_count active, frozen = {0, 0, 0};
+	uint64_t removed;
 
 	pthread_mutex_lock(&e->lock);
 	active = memtable_count(e->active);
 	if (e->frozen != NULL)
 		frozen = memtable_count(e->frozen);
-	out->rows = e->total.rows + active.rows + frozen.rows;
-	out->bytes = e->total.bytes + active.bytes + frozen.bytes;
+	out->rows = e->total.rows + active.rows + frozen.rows - e->folded.rows;
+	out->bytes = e->total.bytes + active.bytes + frozen.bytes - e->folded.bytes;
 	/* A removal in memory most likely removes something below. */
-	out->rows -= MIN(out->rows, active.removed + frozen.removed);
+	removed = active.removed + frozen.removed - e->folded.removed;
+	out->rows -= MIN(out->rows, removed);
 	pthread_mutex_unlock(&e->lock);
 	return 0;
 }

@@ -18,10 +18,11 @@ struct gossip {
 	struct links links;
 	struct listener *listener;
 	struct outbox out;
-	struct bell synced_bell, cleared_bell;
+	struct bell synced_bell, cleared_bell, marked_bell;
 	struct view *synced;  /* what the bell is about; under the host's lock */
-	struct view *unsaved; /* not published yet: there was no memory to save it */
-	bool lost_unsaved;    /* nor that the copies here are not whole */
+	int lost;             /* how often FX_LOST was told */
+	atomic_int marked;    /* and up to which one the copies are marked on disk */
+	struct view *unsaved; /* not published yet: they are not, or there was no memory */
 	uint64_t again_at;    /* when to try again what there was no memory for */
 	bool untold;          /* somebody's liveness was not told */
 	bool closing, drained;
@@ -36,6 +37,7 @@ static void on_down(void *arg, const struct dyn_id *, unsigned worker, const cha
 
 static void synced_heard(struct bell *);
 static void cleared_heard(struct bell *);
+static void marked_heard(struct bell *);
 
 static const struct links_events link_events = { on_frame, on_up, NULL, on_down };
 
@@ -52,13 +54,11 @@ gossip_new(struct gossip **out, struct host *host)
 	g->again_at = TIME_NEVER;
 	bell_init(&g->synced_bell, synced_heard);
 	bell_init(&g->cleared_bell, cleared_heard);
+	bell_init(&g->marked_bell, marked_heard);
 	outbox_init(&g->out);
 	rc = loop_init(&g->loop, "dyn-gossip", turn, g);
 	if (rc != 0)
 		goto fail_loop;
-	rc = outbox_reserve(&g->out);
-	if (rc != 0)
-		goto fail_links;
 	rc = links_init(&g->links, host, &g->loop, PURPOSE_GOSSIP, false, &link_events, g);
 	if (rc != 0)
 		goto fail_links;
@@ -245,31 +245,18 @@ save_view(struct gossip *g, const struct view *v)
 	return rc;
 }
 
-static int
-save_lost(struct gossip *g)
-{
-	struct buf *all = buf_copy(CATCHING_ALL, 1);
-
-	if (all == NULL)
-		return DYN_ENOMEM;
-	return storage_meta(g->host->storage, CATCHING_ROW, all, SAVED_FOR_NOBODY);
-}
-
-/* To the other threads, after it was given to storage: what they save is newer. */
+/* To the other threads, after it was given to storage: what they save is newer.
+ *
+ * A view that shows a new life of this node is not to be on disk before the marks of its
+ * copies are: who starts from such a view is not overtaken again, and would take empty
+ * copies for whole ones (a disk may be full for the one and not for the other).  The other
+ * way round is harmless: without that view a start finds out once more. */
 static void
 publish(struct gossip *g)
 {
-	int rc = 0;
-
-	if (g->lost_unsaved)
-		rc = save_lost(g);
-	if (rc == 0) {
-		g->lost_unsaved = false;
-		if (g->unsaved == NULL)
-			return;
-		rc = save_view(g, g->unsaved);
-	}
-	if (rc != 0) {
+	if (g->unsaved == NULL || atomic_load(&g->marked) != g->lost)
+		return; /* marked_heard */
+	if (save_view(g, g->unsaved) != 0) {
 		g->again_at = g->loop.now + AGAIN_GAP;
 		return;
 	}
@@ -283,12 +270,10 @@ lost(struct gossip *g)
 {
 	struct host *h = g->host;
 
-	g->lost_unsaved = true;
-	publish(g);
+	g->lost++;
 	for (unsigned i = 0; i < h->workers_count; i++)
 		worker_lost(h->workers[i]);
-	if (h->syncer != NULL)
-		syncer_lost_all(h->syncer);
+	syncer_lost_all(h->syncer, g->lost);
 }
 
 /* Once for a failure, and again for the close. */
@@ -351,7 +336,6 @@ carry_out(struct gossip *g, struct effect *e)
 			syncer_liveness(g->host->syncer, &e->to, (enum dyn_liveness)e->rc);
 		break;
 	case FX_LOST:
-		/* Durable before the view that shows others who I am now. */
 		lost(g);
 		break;
 	case FX_STALE:
@@ -403,6 +387,7 @@ static void
 turn(void *arg)
 {
 	struct gossip *g = arg;
+	struct effect e;
 
 	if (g->member == NULL)
 		return;
@@ -412,14 +397,16 @@ turn(void *arg)
 		detect_tick(g->detect, host_moment(&g->loop), &g->out);
 	if (!g->closing && g->again_at <= g->loop.now)
 		again(g);
-	for (size_t i = 0; i < g->out.count; i++) {
-		struct effect e = g->out.list[i];
-
-		memset(&g->out.list[i], 0, sizeof(e));
+	while (outbox_next(&g->out, &e)) {
 		carry_out(g, &e);
 		effect_drop(&e);
 	}
-	g->out.count = 0;
+	if (g->out.lost) {
+		/* Somebody's liveness may have been among it. */
+		g->out.lost = false;
+		g->untold = true;
+		g->again_at = g->loop.now + AGAIN_GAP;
+	}
 	loop_wake_at(&g->loop, g->closing ? TIME_NEVER : wake(g));
 	if (g->closing && g->links.open == 0 && !g->drained) {
 		g->drained = true;
@@ -600,6 +587,19 @@ void
 gossip_cleared(struct gossip *g)
 {
 	bell_ring(&g->loop, &g->cleared_bell);
+}
+
+static void
+marked_heard(struct bell *b)
+{
+	publish(CONTAINER_OF(b, struct gossip, marked_bell));
+}
+
+void
+gossip_marked(struct gossip *g, int number)
+{
+	atomic_store(&g->marked, number);
+	bell_ring(&g->loop, &g->marked_bell);
 }
 
 static void

@@ -31,6 +31,8 @@ void gossip_collect(struct gossip *, struct view *);
 /* Orders: member_change. */
 int gossip_change(struct gossip *, struct view *) DYN_CHECK;
 void gossip_cleared(struct gossip *);
+/* The answer to syncer_lost_all. */
+void gossip_marked(struct gossip *, int number);
 /* What this node keeps for whom; takes the buf over. */
 void gossip_ledger(struct gossip *, struct buf *);
 

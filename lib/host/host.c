@@ -100,13 +100,14 @@ host_fail(struct host *h, int code, const char *text)
 void
 host_outbox_fini(struct outbox *out)
 {
-	for (size_t i = 0; i < out->count; i++) {
-		struct effect *e = &out->list[i];
+	struct effect e;
 
-		if (e->kind == FX_ROWS || e->kind == FX_STORED)
-			rows_free(e->what);
-		else if (e->kind == FX_FENCED)
-			view_unref(e->what);
+	while (outbox_next(out, &e)) {
+		if (e.kind == FX_ROWS || e.kind == FX_STORED)
+			rows_free(e.what);
+		else if (e.kind == FX_FENCED)
+			fence_free(e.what);
+		effect_drop(&e);
 	}
 	outbox_fini(out);
 }

@@ -33,6 +33,7 @@ struct host {
 	bool actor_kept; /* the actor is that of an earlier process */
 	uint64_t hint_bytes_max, hint_age_max_ms, collect_period_ms;
 	unsigned workers_count, siblings_max, w;
+	unsigned partitions;             /* of the saved view; 0 = there is none */
 	uint64_t skew_max_ms, memory_max;
 	uint64_t started;                /* ns */
 

@@ -57,9 +57,9 @@ reader_close(struct reader *r)
 }
 
 static int
-unseal(sqlite3_stmt *s, int column, struct dyn_slice id, struct dyn_slice *value)
+unseal(sqlite3_stmt *s, struct dyn_slice id, struct dyn_slice *value)
 {
-	struct dyn_slice stored = sql_column(s, column);
+	struct dyn_slice stored = sql_column(s, 0);
 
 	if (sqlite3_errcode(sqlite3_db_handle(s)) == SQLITE_NOMEM)
 		return DYN_ENOMEM;
@@ -78,7 +78,7 @@ reader_get(
 	if (rc == SQLITE_OK)
 		rc = sqlite3_step(s);
 	if (rc == SQLITE_ROW) {
-		code = unseal(s, 0, id, &value);
+		code = unseal(s, id, &value);
 		if (code == 0)
 			code = dyn_buffer_append(out, value.data, value.len);
 	} else {
@@ -107,17 +107,12 @@ int
 walk_step(struct walk *w)
 {
 	sqlite3 *db = sqlite3_db_handle(w->statement);
-	int rc = sqlite3_step(w->statement), code;
+	int rc = sqlite3_step(w->statement);
 
-	w->damaged = false;
 	if (rc == SQLITE_ROW) {
 		w->id = sql_column(w->statement, 0);
-		code = unseal(w->statement, 1, w->id, &w->value);
-		if (code != DYN_ECORRUPT)
-			return code;
-		w->damaged = true;
-		w->value = slice(NULL, 0);
-		return 0;
+		w->stored = sql_column(w->statement, 1);
+		return sqlite3_errcode(db) == SQLITE_NOMEM ? DYN_ENOMEM : 0;
 	}
 	w->end = true;
 	return rc == SQLITE_DONE ? 0 : sql_code(rc, sqlite3_system_errno(db));

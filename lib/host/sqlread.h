@@ -29,8 +29,7 @@ int reader_get(struct reader *, enum dyn_space, struct dyn_slice id,
 struct walk {
 	sqlite3_stmt *statement;
 	bool end;
-	bool damaged; /* the row is: its value is empty */
-	struct dyn_slice id, value; /* die with the next step */
+	struct dyn_slice id, stored; /* sealed (memtable.h); die with the next step */
 };
 
 int walk_open(

@@ -23,6 +23,7 @@ struct syncer {
 	struct view *saving;  /* all are: this row is on its way to the disk */
 	uint64_t figures_at, look_at;
 	struct bell view_bell, lost_bell, clear_bell, close_bell;
+	atomic_int lost_number; /* what the bell is about */
 	bool closing, drained;
 	sem_t closed;
 };
@@ -46,7 +47,7 @@ syncer_new(struct syncer **out, struct host *host, uint64_t seed)
 	struct sync_options o = { .self = host->self, .engine = host->engine, .w = host->w,
 		.workers = host->workers_count, .seed = seed,
 		.hint_bytes_max = host->hint_bytes_max,
-		.hint_age_max_ms = host->hint_age_max_ms,
+		.hint_age_max_ms = host->hint_age_max_ms, .partitions = host->partitions,
 		.collect_period = host->collect_period_ms * NS_PER_MS };
 	struct buf *catching;
 	struct syncer *s = mem_zalloc(sizeof(*s));
@@ -65,9 +66,6 @@ syncer_new(struct syncer **out, struct host *host, uint64_t seed)
 	rc = loop_init(&s->loop, "dyn-sync", turn, s);
 	if (rc != 0)
 		goto fail_loop;
-	rc = outbox_reserve(&s->out);
-	if (rc != 0)
-		goto fail_links;
 	rc = links_init(&s->links, host, &s->loop, PURPOSE_SYNC, false, &link_events, s);
 	if (rc != 0)
 		goto fail_links;
@@ -245,6 +243,9 @@ carry_out(struct syncer *s, struct effect *e)
 	case FX_CLEARED:
 		gossip_cleared(s->host->gossip);
 		break;
+	case FX_MARKED:
+		gossip_marked(s->host->gossip, e->rc);
+		break;
 	case FX_POKE:
 		gossip_poke(s->host->gossip, &e->to);
 		break;
@@ -301,6 +302,7 @@ turn(void *arg)
 {
 	struct syncer *s = arg;
 	uint64_t wake = TIME_NEVER;
+	struct effect e;
 
 	if (!s->closing) {
 		if (s->fence_again <= s->loop.now)
@@ -310,14 +312,10 @@ turn(void *arg)
 			sync_tick(s->sync, host_moment(&s->loop), &s->out);
 		links_tick(&s->links);
 	}
-	for (size_t i = 0; i < s->out.count; i++) {
-		struct effect e = s->out.list[i];
-
-		memset(&s->out.list[i], 0, sizeof(e));
+	while (outbox_next(&s->out, &e)) {
 		carry_out(s, &e);
 		effect_drop(&e);
 	}
-	s->out.count = 0;
 	pthread_mutex_lock(&s->host->lock);
 	s->host->pending = sync_pending(s->sync);
 	sync_hints(s->sync, &s->host->hints);
@@ -340,12 +338,9 @@ turn(void *arg)
 struct sync_letter {
 	struct letter letter;
 	struct syncer *syncer;
-	struct view *view;
-	struct rows *rows;
 	struct dyn_id from;
 	struct buf *ledger;
-	unsigned worker, partition;
-	int rc;
+	unsigned partition;
 	enum dyn_liveness liveness;
 };
 
@@ -389,54 +384,44 @@ syncer_view(struct syncer *s)
 static void
 fenced_came(struct letter *l)
 {
-	struct sync_letter *f = CONTAINER_OF(l, struct sync_letter, letter);
-	struct syncer *s = f->syncer;
+	struct fence *f = CONTAINER_OF(l, struct fence, letter);
+	struct syncer *s = f->to;
 
 	if (f->rc == 0 && table_compare(f->view->current, s->view->current) == 0)
 		s->fenced |= UINT64_C(1) << f->worker;
 	if (!s->closing)
 		save_fence(s);
-	view_unref(f->view);
-	mem_free(f);
+	fence_free(f);
 }
 
 void
-syncer_fenced(struct syncer *s, unsigned worker, struct view *v, int rc)
+syncer_fenced(struct syncer *s, struct fence *f, int rc)
 {
-	struct sync_letter *l = sync_letter(s, fenced_came);
-
-	if (l == NULL) {
-		view_unref(v);
-		return;
-	}
-	l->worker = worker;
-	l->view = v;
-	l->rc = rc;
-	loop_post(&s->loop, &l->letter);
+	f->letter.run = fenced_came;
+	f->to = s;
+	f->rc = rc;
+	loop_post(&s->loop, &f->letter);
 }
 
 static void
 stored_came(struct letter *l)
 {
-	struct sync_letter *r = CONTAINER_OF(l, struct sync_letter, letter);
-	struct syncer *s = r->syncer;
+	struct rows *rows = CONTAINER_OF(
+	    (struct letter_space *)(void *)l, struct rows, letter);
+	struct syncer *s = rows->to;
 
-	sync_stored(s->sync, r->rows, r->rc, host_moment(&s->loop), &s->out);
-	mem_free(r);
+	sync_stored(s->sync, rows, rows->rc, host_moment(&s->loop), &s->out);
 }
 
 void
 syncer_stored(struct syncer *s, struct rows *rows, int rc)
 {
-	struct sync_letter *l = sync_letter(s, stored_came);
+	struct letter *l = (struct letter *)(void *)&rows->letter;
 
-	if (l == NULL) {
-		rows_free(rows);
-		return; /* patience runs out, and the rows are asked for again */
-	}
-	l->rows = rows;
-	l->rc = rc;
-	loop_post(&s->loop, &l->letter);
+	rows->to = s;
+	rows->rc = rc;
+	l->run = stored_came;
+	loop_post(&s->loop, l);
 }
 
 struct saved_letter {
@@ -562,12 +547,14 @@ lost_heard(struct bell *b)
 	struct syncer *s = CONTAINER_OF(b, struct syncer, lost_bell);
 
 	if (!s->closing)
-		sync_lost_all(s->sync, host_moment(&s->loop), &s->out);
+		sync_lost_all(s->sync, atomic_load(&s->lost_number), host_moment(&s->loop),
+		    &s->out);
 }
 
 void
-syncer_lost_all(struct syncer *s)
+syncer_lost_all(struct syncer *s, int number)
 {
+	atomic_store(&s->lost_number, number);
 	bell_ring(&s->loop, &s->lost_bell);
 }
 

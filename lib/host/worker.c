@@ -34,7 +34,8 @@ struct worker {
 	uint64_t close_from; /* not before: see BYE_GRACE; 0 = BYE is not said yet */
 	bool drained;       /* said so */
 	sem_t closed;       /* everything has ended; the thread may stop */
-	struct bell view_bell, fail_bell, lost_bell, catching_bell;
+	struct bell view_bell, fail_bell, lost_bell, catching_bell, full_bell;
+	atomic_bool hints_full; /* what the bell is about */
 	struct buf *catching; /* what the bell is about; under lock */
 	struct list asks;   /* struct status_ask */
 	uint64_t next_ask;
@@ -58,6 +59,7 @@ static void view_heard(struct bell *);
 static void fail_heard(struct bell *);
 static void lost_heard(struct bell *);
 static void catching_heard(struct bell *);
+static void full_heard(struct bell *);
 
 static const struct links_events link_events = { on_frame, on_up, on_leaving, on_down };
 
@@ -91,14 +93,12 @@ worker_new(struct worker **out, struct host *host, unsigned index, uint64_t seed
 	bell_init(&w->fail_bell, fail_heard);
 	bell_init(&w->lost_bell, lost_heard);
 	bell_init(&w->catching_bell, catching_heard);
+	bell_init(&w->full_bell, full_heard);
 	outbox_init(&w->out);
 	pthread_mutex_init(&w->lock, NULL);
 	rc = loop_init(&w->loop, "dyn-worker", turn, w);
 	if (rc != 0)
 		goto fail_loop;
-	rc = outbox_reserve(&w->out);
-	if (rc != 0)
-		goto fail_links;
 	rc = links_init(&w->links, host, &w->loop, PURPOSE_DATA, true, &link_events, w);
 	if (rc != 0)
 		goto fail_links;
@@ -356,7 +356,7 @@ carry_out(struct worker *w, struct effect *e)
 		    (const char *)e->frame->data);
 		break;
 	case FX_FENCED:
-		syncer_fenced(w->host->syncer, w->index, e->what, e->rc);
+		syncer_fenced(w->host->syncer, e->what, e->rc);
 		break;
 	case FX_STORED:
 		syncer_stored(w->host->syncer, e->what, e->rc);
@@ -381,6 +381,7 @@ carry_out(struct worker *w, struct effect *e)
 	case FX_CATCHING:
 	case FX_LIVENESS:
 	case FX_LOST:
+	case FX_MARKED:
 	case FX_RESET:
 	case FX_COLLECT:
 	case FX_STALE:
@@ -393,15 +394,12 @@ carry_out(struct worker *w, struct effect *e)
 static void
 carry_out_all(struct worker *w)
 {
-	for (size_t i = 0; i < w->out.count; i++) {
-		/* By value: carrying out may add effects and move the list. */
-		struct effect e = w->out.list[i];
+	struct effect e;
 
-		memset(&w->out.list[i], 0, sizeof(e));
+	while (outbox_next(&w->out, &e)) {
 		carry_out(w, &e);
 		effect_drop(&e);
 	}
-	w->out.count = 0;
 }
 
 static void
@@ -555,37 +553,36 @@ worker_view(struct worker *w)
 	bell_ring(&w->loop, &w->view_bell);
 }
 
-struct fence_letter {
-	struct letter letter;
-	struct worker *worker;
-	struct view *view;
-};
-
 static void
 fence_came(struct letter *l)
 {
-	struct fence_letter *f = CONTAINER_OF(l, struct fence_letter, letter);
-	struct worker *w = f->worker;
+	struct fence *f = CONTAINER_OF(l, struct fence, letter);
+	struct worker *w = f->to;
 
 	/* It comes by way of the sync thread: the view may be older than the one the
 	 * links have. */
-	work_fence(w->work, f->view, f->view, host_moment(&w->loop), &w->out);
-	mem_free(f);
+	work_fence(w->work, f->view, f, host_moment(&w->loop), &w->out);
 }
 
 void
 worker_fence(struct worker *w, struct view *view)
 {
-	struct fence_letter *f = mem_zalloc(sizeof(*f));
+	struct fence *f = mem_zalloc(sizeof(*f));
 
-	if (f == NULL) {
-		syncer_fenced(w->host->syncer, w->index, view_ref(view), DYN_ENOMEM);
-		return;
-	}
+	if (f == NULL)
+		return; /* it is asked again */
 	f->letter.run = fence_came;
-	f->worker = w;
+	f->to = w;
+	f->worker = w->index;
 	f->view = view_ref(view);
 	loop_post(&w->loop, &f->letter);
+}
+
+void
+fence_free(struct fence *f)
+{
+	view_unref(f->view);
+	mem_free(f);
 }
 
 struct commit_letter {
@@ -618,64 +615,40 @@ worker_committed(struct worker *w, struct batch *b, int rc, struct letter *lette
 	loop_post(&w->loop, &c->letter);
 }
 
-struct rows_letter {
-	struct letter letter;
-	struct worker *worker;
-	struct rows *rows;
-};
-
 static void
 rows_came(struct letter *l)
 {
-	struct rows_letter *r = CONTAINER_OF(l, struct rows_letter, letter);
-	struct worker *w = r->worker;
+	struct rows *rows = CONTAINER_OF(
+	    (struct letter_space *)(void *)l, struct rows, letter);
+	struct worker *w = rows->to;
 
 	w->figures_old = true;
-	work_take(w->work, r->rows, host_moment(&w->loop), &w->out);
-	mem_free(r);
+	work_take(w->work, rows, host_moment(&w->loop), &w->out);
 }
 
 void
 worker_rows(struct worker *w, struct rows *rows)
 {
-	struct rows_letter *r = mem_zalloc(sizeof(*r));
+	struct letter *l = (struct letter *)(void *)&rows->letter;
 
-	if (r == NULL) {
-		syncer_stored(w->host->syncer, rows, DYN_ENOMEM);
-		return;
-	}
-	r->letter.run = rows_came;
-	r->worker = w;
-	r->rows = rows;
-	loop_post(&w->loop, &r->letter);
+	rows->to = w;
+	l->run = rows_came;
+	loop_post(&w->loop, l);
 }
 
-struct full_letter {
-	struct letter letter;
-	struct worker *worker;
-	bool full;
-};
-
 static void
-full_came(struct letter *l)
+full_heard(struct bell *b)
 {
-	struct full_letter *f = CONTAINER_OF(l, struct full_letter, letter);
+	struct worker *w = CONTAINER_OF(b, struct worker, full_bell);
 
-	work_hints_full(f->worker->work, f->full);
-	mem_free(f);
+	work_hints_full(w->work, atomic_load(&w->hints_full));
 }
 
 void
 worker_hints_full(struct worker *w, bool full)
 {
-	struct full_letter *f = mem_zalloc(sizeof(*f));
-
-	if (f == NULL)
-		return; /* the limit is not sharp */
-	f->letter.run = full_came;
-	f->worker = w;
-	f->full = full;
-	loop_post(&w->loop, &f->letter);
+	atomic_store(&w->hints_full, full);
+	bell_ring(&w->loop, &w->full_bell);
 }
 
 /* All bits each time: the newest will do. */

@@ -14,6 +14,16 @@
 struct worker;
 struct rows;
 
+/* To a worker and back; also the token of core/work.h. */
+struct fence {
+	struct letter letter;
+	void *to;
+	struct view *view;
+	unsigned worker;
+	int rc;
+};
+void fence_free(struct fence *);
+
 int worker_new(struct worker **out, struct host *, unsigned index, uint64_t seed) DYN_CHECK;
 int worker_start(struct worker *) DYN_CHECK;
 /* Wait until requests have ended or the time is over, cut off the rest, close
@@ -33,7 +43,8 @@ void worker_op(struct worker *, struct op *);
 void worker_view(struct worker *); /* host_view is another one */
 /* letter: memory of at least that of the answer, which it becomes. */
 void worker_committed(struct worker *, struct batch *, int rc, struct letter *);
-void worker_fence(struct worker *, struct view *);   /* answers syncer_fenced */
+/* Answers syncer_fenced with a struct fence; without memory it does not. */
+void worker_fence(struct worker *, struct view *);
 void worker_rows(struct worker *, struct rows *); /* answers syncer_stored */
 void worker_hints_full(struct worker *, bool full); /* work_hints_full */
 void worker_catching(struct worker *, struct buf *bits); /* work_catching; takes a ref */

@@ -345,6 +345,22 @@ view_to_workers(struct world *w, struct node *n, enum letter_kind kind, struct v
 		world_post(w, n, t, kind, view_ref(v), 0, NULL);
 }
 
+/* As host/gossip.c: not before the copies are marked. */
+static void
+publish(struct world *w, struct node *n)
+{
+	if (n->unsaved == NULL || n->marked != n->lost)
+		return;
+	view_unref(n->view);
+	n->view = n->unsaved;
+	n->unsaved = NULL;
+	view_to_workers(w, n, L_VIEW, n->view);
+	if (n->client)
+		return;
+	save_later(w, n, false);
+	world_post(w, n, SYNC, L_VIEW, view_ref(n->view), 0, NULL);
+}
+
 static void
 forgetting(struct world *w, struct node *n, struct effect *e)
 {
@@ -352,9 +368,12 @@ forgetting(struct world *w, struct node *n, struct effect *e)
 		world_post(w, n, GOSSIP, L_COLLECT, view_ref(e->view), 0, NULL);
 	} else if (e->kind == FX_CLEARED) {
 		world_post(w, n, GOSSIP, L_CLEARED, NULL, 0, NULL);
+	} else if (e->kind == FX_MARKED) {
+		world_post(w, n, GOSSIP, L_MARKED, NULL, e->rc, NULL);
 	} else {
+		n->lost++;
 		to_workers(w, n, L_LOST, 0, NULL);
-		world_post(w, n, SYNC, L_LOST, NULL, 0, NULL);
+		world_post(w, n, SYNC, L_LOST, NULL, n->lost, NULL);
 		if (e->kind != FX_STALE)
 			return;
 		w->out.cleared++;
@@ -388,14 +407,10 @@ effect(struct world *w, struct node *n, unsigned t, struct effect *e)
 		call_ended(w, e->what);
 		break;
 	case FX_VIEW:
-		view_unref(n->view);
-		n->view = view_ref(e->view);
-		if (!n->client)
-			save_later(w, n, false);
 		detect_view(n->detect, e->view, world_moment_of(w, n), &n->out[GOSSIP]);
-		view_to_workers(w, n, L_VIEW, e->view);
-		if (!n->client)
-			world_post(w, n, SYNC, L_VIEW, view_ref(e->view), 0, NULL);
+		view_unref(n->unsaved);
+		n->unsaved = view_ref(e->view);
+		publish(w, n);
 		break;
 	case FX_POKE:
 		if (!id_is_zero(&e->to))
@@ -441,6 +456,7 @@ effect(struct world *w, struct node *n, unsigned t, struct effect *e)
 		world_post(w, n, SYNC, L_DAMAGED, NULL, e->rc, NULL);
 		break;
 	case FX_LOST:
+	case FX_MARKED:
 	case FX_COLLECT:
 	case FX_STALE:
 	case FX_CLEARED:
@@ -624,7 +640,9 @@ free_machines(struct node *n)
 	view_unref(n->sync_view);
 	view_unref(n->fence);
 	view_unref(n->view);
-	n->view = n->sync_view = n->fence = NULL;
+	view_unref(n->unsaved);
+	n->view = n->sync_view = n->fence = n->unsaved = NULL;
+	n->lost = n->marked = 0;
 	for (unsigned t = 0; t < THREADS; t++)
 		outbox_fini(&n->out[t]);
 }
@@ -689,13 +707,17 @@ fenced_letter(struct world *w, struct node *n, const struct event *e, struct vie
 }
 
 static void
-forgetting_letter(struct node *n, const struct event *e, struct view *v, struct moment m)
+forgetting_letter(struct world *w, struct node *n, const struct event *e, struct view *v,
+    struct moment m)
 {
 	if (e->letter == L_LOST && e->lane == SYNC)
-		sync_lost_all(n->sync, m, &n->out[SYNC]);
+		sync_lost_all(n->sync, e->rc, m, &n->out[SYNC]);
 	else if (e->letter == L_LOST)
 		work_lost(n->work[e->lane - WORKER]);
-	else if (e->letter == L_COLLECT)
+	else if (e->letter == L_MARKED) {
+		n->marked = e->rc;
+		publish(w, n);
+	} else if (e->letter == L_COLLECT)
 		member_collect(n->member, v->current, m, &n->out[GOSSIP]);
 	else if (e->letter == L_CLEAR)
 		sync_clear(n->sync, m, &n->out[SYNC]);
@@ -794,7 +816,8 @@ letter(struct world *w, struct event *e)
 	case L_CLEAR:
 	case L_CLEARED:
 	case L_LOST:
-		forgetting_letter(n, e, what, m);
+	case L_MARKED:
+		forgetting_letter(w, n, e, what, m);
 		break;
 	case L_DAMAGED:
 		sync_damaged(n->sync, (unsigned)e->rc);

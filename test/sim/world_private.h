@@ -53,7 +53,8 @@ enum event_kind {
 };
 
 enum letter_kind { L_VIEW, L_FENCE, L_FENCED, L_ROWS, L_STORED, L_CHANGED, L_SYNCED, L_POKE,
-	L_COMMITTED, L_LEDGER, L_FULL, L_LOST, L_SAVED, L_LIVENESS, L_DOUBT, L_CATCHING, L_COLLECT, L_CLEAR, L_CLEARED, L_DAMAGED };
+	L_COMMITTED, L_LEDGER, L_FULL, L_LOST, L_SAVED, L_LIVENESS, L_DOUBT, L_CATCHING, L_COLLECT, L_CLEAR, L_CLEARED,
+	L_MARKED, L_DAMAGED };
 
 struct event {
 	uint64_t at, order, life, epoch;
@@ -94,6 +95,8 @@ struct node {
 	struct sync *sync;
 	struct work *work[WORKERS_MOST];
 	struct view *view, *sync_view, *saved; /* NULL: it has not joined yet */
+	struct view *unsaved; /* not published yet: the copies are not marked */
+	int lost, marked;
 	struct view *fence; /* all workers are behind it; it is on its way to the disk */
 	uint64_t full_until; /* its disk is */
 	unsigned fenced;    /* workers, a bit each */

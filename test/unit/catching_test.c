@@ -97,7 +97,7 @@ START_TEST(all_lost_between_start_and_view)
 	copies_stop(a);
 	copies_start(w, 0, false);
 	if (_i == 0) {
-		repair_lost_all(a->r, w->m, &a->out);
+		repair_lost_all(a->r, 1, w->m, &a->out);
 		copies_take_effects(w, 0);
 		ck_assert_uint_eq(copies_told(w, 0), PARTITIONS);
 	}
@@ -157,7 +157,7 @@ START_TEST(all_lost_while_running)
 	copies_fill_and_begin(w);
 	copies_pass(w, 2 * REPAIR_PERIOD);
 	ck_assert_ptr_null(a->told);
-	repair_lost_all(a->r, w->m, &a->out);
+	repair_lost_all(a->r, 1, w->m, &a->out);
 	copies_take_effects(w, 0);
 	ck_assert_uint_eq(copies_figures(w, 0).catching, PARTITIONS);
 	ck_assert_uint_eq(copies_told(w, 0), PARTITIONS);
@@ -186,7 +186,7 @@ START_TEST(answers_of_before_do_not_count)
 	ck_assert(copies_until_sent(w, 1, MSG_TREES_ACK));
 	copies_write_copy(a, lost, slice(NULL, 0));
 	if (_i == 0) {
-		repair_lost_all(a->r, w->m, &a->out);
+		repair_lost_all(a->r, 1, w->m, &a->out);
 		copies_take_effects(w, 0);
 	} else {
 		union msg m = {.behind = {.partitions = slice("\3\0\0\0", 4)}};
@@ -291,6 +291,41 @@ START_TEST(behind_is_answered_when_it_is_safe)
 }
 END_TEST
 
+/* A view that shows the new life waits for the word that all is marked on disk. */
+START_TEST(marked_is_said_when_it_is_safe)
+{
+	struct copies *w = copies_of_two();
+	struct node *a = &w->node[0];
+
+	if (_i < 2) {
+		copies_begin(w);
+		copies_pass(w, NS_PER_S);
+	}
+	a->hold_meta = true;
+	repair_lost_all(a->r, 1, w->m, &a->out);
+	copies_take_effects(w, 0);
+	ck_assert_uint_eq(a->meta_held, 1);
+	repair_lost_all(a->r, 2, w->m, &a->out);
+	copies_take_effects(w, 0);
+	ck_assert_int_eq(a->marked, 0);
+	/* The first is there: of the second that says nothing. */
+	repair_saved(a->r, 0, w->m, &a->out);
+	copies_take_effects(w, 0);
+	ck_assert_int_eq(a->marked, 0);
+	repair_saved(a->r, _i % 2 == 0 ? 0 : DYN_EFULL, w->m, &a->out);
+	a->hold_meta = false;
+	copies_take_effects(w, 0);
+	ck_assert_int_eq(a->marked, _i % 2 == 0 ? 2 : 0);
+	w->m.now += 2 * NS_PER_S;
+	if (repair_wake(a->r) <= w->m.now)
+		repair_tick(a->r, w->m, &a->out);
+	copies_take_effects(w, 0);
+	ck_assert_int_eq(a->marked, 2);
+	ck_assert_uint_eq(a->saved, (unsigned)_i % 2);
+	copies_free(w);
+}
+END_TEST
+
 /* Each is busy with its own list when the other asks. */
 START_TEST(two_that_ask_each_other_get_on)
 {
@@ -300,7 +335,7 @@ START_TEST(two_that_ask_each_other_get_on)
 	copies_begin(w);
 	for (unsigned i = 0; i < 2; i++) {
 		w->node[i].admit.rate = 64 << 10; /* a list takes it longer than REPAIR_REST */
-		repair_lost_all(w->node[i].r, w->m, &w->node[i].out);
+		repair_lost_all(w->node[i].r, 1, w->m, &w->node[i].out);
 	}
 	copies_pass(w, REPAIR_PERIOD);
 	ck_assert_uint_eq(copies_same(w, 0, 1), 3);
@@ -366,7 +401,7 @@ START_TEST(alone_there_is_nobody_to_catch_up_with)
 	copies_take_effects(w, 0);
 	ck_assert_uint_eq(copies_figures(w, 0).catching, 0);
 	if (_i == 1)
-		repair_lost_all(a->r, w->m, &a->out);
+		repair_lost_all(a->r, 1, w->m, &a->out);
 	if (_i == 2)
 		ck_assert_int_eq(copies_hand(w, 0, 0, 5, MSG_BEHIND, &m), 0);
 	copies_take_effects(w, 0);
@@ -455,6 +490,7 @@ suite(void)
 	tcase_add_test(c, the_marked_asks_itself);
 	tcase_add_test(c, behind_marks_what_it_names);
 	tcase_add_loop_test(c, behind_is_answered_when_it_is_safe, 0, 2);
+	tcase_add_loop_test(c, marked_is_said_when_it_is_safe, 0, 4);
 	tcase_add_test(c, two_that_ask_each_other_get_on);
 	tcase_add_test(c, what_was_equal_before_does_not_count);
 	tcase_add_test(c, marks_go_one_by_one);

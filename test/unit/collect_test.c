@@ -450,7 +450,7 @@ START_TEST(this_node_keeps_a_hint)
 	struct place at = place_of_hint(&owner, buf_slice(n->name), id);
 	struct change x = { .name = buf_copy(at.id.data, at.id.len), .space = DYN_SPACE_HINT,
 		.after = { { 1 } }, .bytes_after = 10 };
-	const struct changes changes = { .list = &x, .count = 1 };
+	struct changes changes = { .list = &x, .count = 1 };
 	struct buf *o = object_of("a1 | a1=x");
 	struct dyn_row row = { DYN_SPACE_HINT, at.id, buf_slice(o) };
 

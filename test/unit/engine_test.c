@@ -136,6 +136,43 @@ START_TEST(put_get_remove)
 }
 END_TEST
 
+static uint64_t
+rows_of(struct dyn_engine *e)
+{
+	struct dyn_engine_info info;
+
+	ck_assert_int_eq(e->info(e->self, &info), 0);
+	return info.rows;
+}
+
+/* Rows that come and go once are counted right at any moment of a fold. */
+START_TEST(counts_while_it_folds)
+{
+	static const struct engine_tuning slow = {
+	    .fold_bytes = 1 << 20, .idle_bytes = 1, .checkpoint_pages = 200};
+	struct dyn_engine *e = NULL;
+	struct dyn_error error;
+	unsigned slices = 0;
+	char id[16];
+
+	ck_assert_int_eq(engine_sqlite_open(
+	    &e, test_path(test_dir(), "data.db"), &slow, &error), 0);
+	for (int pass = 0; pass < 2; pass++) {
+		for (int i = pass * 1000; i < 4000; i++) {
+			snprintf(id, sizeof(id), "%05d", i);
+			put(e, id, pass == 0 ? "0123456789012345678901234567890123456789" : NULL);
+		}
+		do {
+			ck_assert_uint_eq(rows_of(e), pass == 0 ? 4000 : 1000);
+			slices++;
+		} while (e->idle(e->self) == 1);
+		ck_assert_uint_eq(rows_of(e), pass == 0 ? 4000 : 1000);
+	}
+	ck_assert_uint_gt(slices, 6);
+	ck_assert_int_eq(e->close(e->self), 0);
+}
+END_TEST
+
 /* get appends: what is in the buffer stays. */
 START_TEST(get_appends)
 {
@@ -703,6 +740,7 @@ engine_suite(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(t, put_get_remove, 0, KINDS);
 	tcase_add_loop_test(t, get_appends, 0, KINDS);
+	tcase_add_test(t, counts_while_it_folds);
 	tcase_add_loop_test(t, scan_limits, 0, KINDS);
 	tcase_add_loop_test(t, scan_visitor_may_call, 0, KINDS);
 	tcase_add_loop_test(t, big_values, 0, KINDS);

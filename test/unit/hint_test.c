@@ -11,8 +11,11 @@
 
 #include "core/arrive.h"
 #include "core/hint.h"
+#include "host/engine.h"
 #include "test/unit/notation.h"
 
+#include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct world {
@@ -32,7 +35,7 @@ begin(struct world *w)
 	w->fake = fake_new();
 	w->view = view_ring(4, 3, 16);
 	w->m = (struct moment){ NS_PER_S, 1000000 };
-	w->o = (struct hint_options){ node_id('d'), &w->fake->engine, 1 << 20, 60000 };
+	w->o = (struct hint_options){ node_id('d'), &w->fake->engine, 1 << 20, 60000, 16 };
 	outbox_init(&w->out);
 	arrive_init(&w->arrivals, &w->o.self);
 	arrive_view(&w->arrivals, w->view);
@@ -112,9 +115,12 @@ keep(struct world *w, char owner, const char *key, const char *object)
 	struct changes all = { .list = &c, .count = 1 };
 
 	MUST(w->fake->engine.apply(w->fake, &row, 1, DYN_DURABLE_DISK) == 0);
+	if (before.len == 0)
+		c.room = hint_room();
 	if (w->h != NULL)
 		hint_changed(w->h, &all, w->m, &w->out);
 	buf_unref(c.name);
+	mem_free(c.room);
 }
 
 static void
@@ -608,6 +614,271 @@ START_TEST(the_ledger_tells_and_is_heard)
 }
 END_TEST
 
+/* A hint by way of a worker's store, each of its allocations failing in turn; when it is
+ * committed, there is no memory at all. */
+START_TEST(there_is_no_hint_or_it_is_counted)
+{
+	struct actor a = { 1, 1 }, b = { 1, 2 };
+	unsigned char space[HINT_ID_MAX];
+	int failed = 0, rc = DYN_ENOMEM;
+	struct dyn_slice object;
+	struct changes *changes;
+	struct batch *batch;
+	struct store store;
+	struct stored s;
+	struct place at;
+	struct world w;
+
+	begin(&w);
+	start(&w);
+	at = place(&w, 'c', "k", space);
+	object = script_object("a1 | a1=x");
+	MUST(store_init(&store, w.o.engine, a, false, b, 60000) == 0);
+	for (long n = 1; rc != 0; n++) {
+		mem_fail_at(n);
+		rc = store_merge(&store, at, object, DYN_DURABLE_DISK, w.m.wall_ms, &s);
+		mem_fail_at(0);
+		failed += rc == DYN_ENOMEM;
+		ck_assert(rc == 0 || rc == DYN_ENOMEM);
+		ck_assert(rc == 0 || store.open == NULL);
+	}
+	ck_assert_int_gt(failed, 5);
+	buf_unref(s.object);
+	batch = store_take(&store);
+	changes = batch_changes(batch);
+	ck_assert_uint_eq(changes->count, 1);
+	mem_fail_at(-1);
+	hint_changed(w.h, changes, w.m, &w.out);
+	mem_fail_at(0);
+	store_committed(&store, batch, 0);
+	changes_free(changes);
+	ck_assert_uint_eq(figures(&w).hints, 1);
+	store_fini(&store);
+	end(&w);
+}
+END_TEST
+
+/* Nor does a hint go if its owner cannot be marked. */
+START_TEST(without_memory_for_the_mark_it_stays)
+{
+	uint64_t number;
+	struct world w;
+
+	begin(&w);
+	start(&w);
+	keep(&w, 'c', view_key(w.view, "abc"), "a1 | a1=x");
+	pass(&w, 60001);
+	pass(&w, 0);
+	number = sent_to_all(&w, "ab");
+	ack(&w, 'a', number, 0);
+	mem_fail_at(_i == 0 ? 4 : 0); /* the frame, two for the rows, the mark */
+	ack(&w, 'b', number, 0);
+	mem_fail_at(0);
+	ck_assert_uint_eq(effects(&w, FX_ROWS), _i == 1);
+	ck_assert_uint_eq(figures(&w).dirty, _i == 1);
+	ck_assert_uint_eq(figures(&w).hints, 1);
+	if (_i == 0) {
+		pass(&w, 2000);
+		pass(&w, 0);
+		number = sent_to_all(&w, "ab");
+		ack(&w, 'a', number, 0);
+		ack(&w, 'b', number, 0);
+	}
+	dropped(&w, 0);
+	ck_assert_uint_eq(figures(&w).dirty, 1);
+	end(&w);
+}
+END_TEST
+
+/* ----------------------------------------------------------------- damage */
+
+/* An engine that cannot give a row of this value, nor say which one it is. */
+struct damage {
+	dyn_engine_row *visit;
+	void *arg;
+	bool met;
+};
+
+static int
+unless_damaged(void *arg, struct dyn_slice id, struct dyn_slice value)
+{
+	struct damage *d = arg;
+
+	d->met = slice_equal(value, dyn_str("damaged"));
+	return d->met || d->visit(d->arg, id, value);
+}
+
+static int (*fake_scan)(void *, enum dyn_space, struct dyn_slice, struct dyn_slice,
+    dyn_engine_row *, void *);
+
+static int
+damaged_scan(void *self, enum dyn_space space, struct dyn_slice after, struct dyn_slice last,
+    dyn_engine_row *visit, void *arg)
+{
+	struct damage d = { visit, arg, false };
+	int rc = fake_scan(self, space, after, last, unless_damaged, &d);
+
+	return rc == 0 && d.met ? DYN_ECORRUPT : rc;
+}
+
+static void
+row(struct world *w, struct dyn_slice id, struct dyn_slice value)
+{
+	struct dyn_row row = { DYN_SPACE_HINT, id, value };
+
+	MUST(w->fake->engine.apply(w->fake, &row, 1, DYN_DURABLE_DISK) == 0);
+}
+
+static unsigned
+rows(const struct world *w, enum dyn_space space)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < w->fake->count; i++)
+		count += w->fake->rows[i].space == space && w->fake->rows[i].len > 0;
+	return count;
+}
+
+/* Who is told of how many partitions: "a1 c16". */
+static const char *
+told(struct world *w)
+{
+	static char text[64];
+	struct effect e;
+	int at = 0;
+
+	text[0] = '\0';
+	while (outbox_next(&w->out, &e)) {
+		struct frame f;
+		union msg m;
+
+		if (e.kind == FX_SEND) {
+			MUST(frame_decode(&f, buf_slice(e.frame)) == 0);
+			MUST(msg_decode(f.kind, f.body, &m) == 0);
+			if (f.kind == MSG_BEHIND)
+				at += sprintf(text + at, "%s%c%zu", at > 0 ? " " : "",
+				    node_letter(&e.to), m.behind.partitions.len / 4);
+		}
+		effect_drop(&e);
+	}
+	return text;
+}
+
+/* Values that do not decode. */
+START_TEST(a_damaged_hint_is_given_up)
+{
+	/* What its id still tells: all; all, but not how many partitions there are; the
+	 * owner; nothing. */
+	static const char *const expected[] = { "c1", "c16", "c16", "b16 a16 c16" };
+	struct dyn_id c = node_id('c');
+	unsigned char space[HINT_ID_MAX];
+	struct dyn_slice cut;
+	struct place at;
+	struct world w;
+
+	begin(&w);
+	w.o.partitions = _i == 1 ? 0 : 16;
+	at = place(&w, 'c', view_key(w.view, "abc"), space);
+	if (_i == 2)
+		at.id = slice(c.bytes, sizeof(c.bytes));
+	else if (_i == 3)
+		at.id = dyn_str("?");
+	cut = script_object("a1 | a1=x");
+	row(&w, at.id, slice(cut.data, cut.len - 1));
+	keep(&w, 'b', view_key(w.view, "bcd"), "a1 | a1=x");
+	ck_assert_int_eq(hint_new(&w.h, &w.o, w.m), 0);
+	ck_assert_uint_eq(figures(&w).hints, 1);
+	ck_assert_uint_eq(rows(&w, DYN_SPACE_HINT), 1);
+	ck_assert_uint_eq(rows(&w, DYN_SPACE_META), 1);
+	/* The mark lives on its own. */
+	hint_free(w.h);
+	start(&w);
+	ck_assert_uint_eq(figures(&w).dirty, _i == 0 ? 1 : _i < 3 ? 16 : 48);
+	pass(&w, 0);
+	ck_assert_str_eq(told(&w), expected[_i]);
+	end(&w);
+}
+END_TEST
+
+/* Rows that the engine cannot give: none, some, all of them, side by side. */
+START_TEST(hints_that_cannot_be_read_are_given_up)
+{
+	static const char owners[] = "abbcc";
+	static const char *const keys[] = { "k1", "k2", "k3", "k4", "k5" };
+	struct world w;
+	unsigned good = 0, logs;
+
+	begin(&w);
+	w.o.partitions = 16;
+	fake_scan = w.fake->engine.scan;
+	w.fake->engine.scan = damaged_scan;
+	for (unsigned i = 0; i < 5; i++) {
+		unsigned char space[HINT_ID_MAX];
+		struct place at = place(&w, owners[i], keys[i], space);
+		bool bad = (_i >> i & 1) != 0;
+
+		good += !bad;
+		row(&w, at.id, bad ? dyn_str("damaged") : script_object("a1 | a1=x"));
+	}
+	start(&w);
+	ck_assert_uint_eq(figures(&w).hints, good);
+	ck_assert_uint_eq(rows(&w, DYN_SPACE_HINT), good);
+	ck_assert_uint_eq(figures(&w).dirty, 5 - good);
+	pass(&w, 0);
+	logs = (unsigned)effects(&w, FX_LOG);
+	ck_assert_uint_eq(logs, good < 5);
+	/* Delivery does not meet them any more. */
+	ck_assert_uint_eq(effects(&w, FX_SEND) > 0, true);
+	w.fake->engine.scan = fake_scan;
+	end(&w);
+}
+END_TEST
+
+/* In a file: the seal of a row is broken. */
+START_TEST(a_broken_seal_is_given_up)
+{
+	static const struct engine_tuning tiny = { .fold_bytes = 100, .idle_bytes = 1,
+		.checkpoint_pages = 1 };
+	const char *path = test_path(test_dir(), "data.db");
+	struct dyn_engine *e;
+	struct dyn_error error;
+	sqlite3 *db;
+	struct world w;
+
+	begin(&w);
+	w.o.partitions = 16;
+	ck_assert_int_eq(engine_sqlite_open(&e, path, &tiny, &error), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		unsigned char space[HINT_ID_MAX];
+		struct place at = place(&w, "abc"[i], "k", space);
+		struct dyn_row r = { at.space, at.id, script_object("a1 | a1=x") };
+
+		ck_assert_int_eq(e->apply(e->self, &r, 1, DYN_DURABLE_DISK), 0);
+	}
+	for (unsigned i = 0; i < 100; i++)
+		(void)e->idle(e->self);
+	ck_assert_int_eq(e->close(e->self), 0);
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db,
+	    "UPDATE rows_2 SET value = x'0102030405060708090a' WHERE id IN "
+	    "(SELECT id FROM rows_2 ORDER BY id LIMIT 1 OFFSET 1)", NULL, NULL, NULL),
+	    SQLITE_OK);
+	ck_assert_int_eq(sqlite3_changes(db), 1);
+	sqlite3_close(db);
+	ck_assert_int_eq(engine_sqlite_open(&e, path, &tiny, &error), 0);
+	w.o.engine = e;
+	for (int i = 0; i < 2; i++) {
+		start(&w);
+		ck_assert_uint_eq(figures(&w).hints, 2);
+		ck_assert_uint_eq(figures(&w).dirty, 1);
+		hint_free(w.h);
+	}
+	w.h = NULL;
+	ck_assert_int_eq(e->close(e->self), 0);
+	end(&w);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -627,6 +898,11 @@ suite(void)
 	tcase_add_loop_test(c, taken_in_and_answered_when_durable, 0, 2);
 	tcase_add_loop_test(c, a_hint_by_an_older_table, 0, 2);
 	tcase_add_test(c, the_ledger_tells_and_is_heard);
+	tcase_add_loop_test(c, a_damaged_hint_is_given_up, 0, 4);
+	tcase_add_loop_test(c, hints_that_cannot_be_read_are_given_up, 0, 32);
+	tcase_add_test(c, a_broken_seal_is_given_up);
+	tcase_add_test(c, there_is_no_hint_or_it_is_counted);
+	tcase_add_loop_test(c, without_memory_for_the_mark_it_stays, 0, 2);
 	return s;
 }
 
