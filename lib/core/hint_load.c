@@ -4,10 +4,8 @@
 struct loading {
 	struct hint *h;
 	struct moment m;
-	unsigned char after[HINT_ID_MAX]; /* the last row that could be read */
-	struct dyn_slice last;            /* there; data NULL: none */
-	struct wr doomed;                 /* (slice id)* */
-	unsigned count;                   /* of them */
+	struct wr doomed; /* (slice id)* */
+	unsigned count;   /* of them */
 	int rc;
 };
 
@@ -59,64 +57,7 @@ give_up(struct loading *l, struct dyn_slice id)
 	return mark_all(h, d, partitions != 0 ? partitions : DIRTY_BYTES * 8);
 }
 
-static int
-nothing(void *arg, struct dyn_slice id, struct dyn_slice value)
-{
-	(void)arg;
-	(void)id;
-	(void)value;
-	return 0;
-}
-
-/* Is there a damaged row from where the walk is up to this id? */
-static int
-is_damaged(const struct loading *l, const unsigned char *id, size_t len)
-{
-	struct dyn_engine *e = l->h->o.engine;
-	int rc = e->scan(e->self, DYN_SPACE_HINT, l->last, slice(id, len), nothing, NULL);
-
-	return rc == DYN_ECORRUPT ? 1 : rc;
-}
-
-/* An engine does not say which row it cannot give: find the first byte by byte. */
-static int
-find_damaged(const struct loading *l, unsigned char id[2 * HINT_ID_MAX], size_t *len)
-{
-	int rc = is_damaged(l, id, 0);
-
-	for (*len = 0; rc == 0 && *len < HINT_ID_MAX; rc = is_damaged(l, id, *len)) {
-		unsigned low = 0, high = 255;
-
-		/* The smallest byte such that it is not behind all that begins so. */
-		while (low < high) {
-			unsigned middle = (low + high) / 2;
-
-			id[*len] = (unsigned char)middle;
-			memset(id + *len + 1, 0xff, 2 * HINT_ID_MAX - *len - 1);
-			rc = is_damaged(l, id, 2 * HINT_ID_MAX);
-			if (rc < 0)
-				return rc;
-			if (rc == 1)
-				high = middle;
-			else
-				low = middle + 1;
-		}
-		id[(*len)++] = (unsigned char)low;
-	}
-	if (rc < 0)
-		return rc;
-	return rc == 1 ? 0 : DYN_ECORRUPT;
-}
-
 /* ---------------------------------------------------------------- the walk */
-
-static void
-passed(struct loading *l, struct dyn_slice id)
-{
-	DYN_ASSERT(id.len <= sizeof(l->after));
-	memcpy(l->after, id.data, id.len);
-	l->last = slice(l->after, id.len);
-}
 
 static int
 load_row(void *arg, struct dyn_slice id, struct dyn_slice value)
@@ -127,8 +68,8 @@ load_row(void *arg, struct dyn_slice id, struct dyn_slice value)
 	struct due *d = NULL;
 	uint64_t ms = 0;
 
-	if (id.len > HINT_ID_MAX) {
-		l->rc = give_up(l, id); /* before it could be the one to go on from */
+	if (value.data == NULL || id.len > HINT_ID_MAX) {
+		l->rc = give_up(l, id);
 		return l->rc != 0;
 	}
 	l->rc = hint_split(id, &owner, &name) ? written_ms(value, &ms) : DYN_EPROTO;
@@ -142,7 +83,6 @@ load_row(void *arg, struct dyn_slice id, struct dyn_slice value)
 	if (d != NULL)
 		hint_count_in(l->h, d, value.len,
 		    ms == 0 ? l->m.wall_ms : MIN(ms, l->m.wall_ms), l->m);
-	passed(l, id);
 	return l->rc != 0;
 }
 
@@ -150,24 +90,10 @@ static int
 walk(struct loading *l)
 {
 	struct dyn_engine *e = l->h->o.engine;
-	unsigned char id[2 * HINT_ID_MAX];
-	size_t len;
-	int rc;
+	struct dyn_slice none = { NULL, 0 };
+	int rc = e->scan(e->self, DYN_SPACE_HINT, none, none, load_row, l);
 
-	for (;;) {
-		struct dyn_slice none = { NULL, 0 };
-
-		rc = e->scan(e->self, DYN_SPACE_HINT, l->last, none, load_row, l);
-		if (rc == 0 || l->rc != 0)
-			return l->rc;
-		if (rc == DYN_ECORRUPT)
-			rc = find_damaged(l, id, &len);
-		if (rc == 0)
-			rc = give_up(l, slice(id, len));
-		if (rc != 0)
-			return rc;
-		passed(l, slice(id, len));
-	}
+	return rc == 0 ? l->rc : rc;
 }
 
 /* The rows go in one batch with the marks. */
@@ -236,7 +162,7 @@ hint_spread(struct hint *h)
 		const struct record *r = &v->records[i];
 		struct due *d;
 
-		if (r->state != RECORD_JOINED || id_equal(&r->id, &h->o.self))
+		if (!record_is_member(r) || id_equal(&r->id, &h->o.self))
 			continue;
 		d = hint_due(h, &r->id, NULL);
 		if (d == NULL || mark_all(h, d, v->settings.partitions) != 0)
