@@ -96,7 +96,7 @@ START_TEST(options_of_roles)
 	REFUSED(local, DYN_EINVAL, o.size = sizeof(size_t));
 	REFUSED(local, DYN_EINVAL, o.role = (enum dyn_role)(DYN_LOCAL + 1));
 	REFUSED(local, DYN_EINVAL, o.role = (enum dyn_role) - 1);
-	REFUSED(local, DYN_EINVAL, o.join = (enum dyn_join)(DYN_JOIN_ONLY + 1));
+	REFUSED(local, DYN_EINVAL, o.join = (enum dyn_join)(DYN_JOIN_WAIT + 1));
 	REFUSED(local, DYN_EINVAL, o.listen = "127.0.0.1:0");
 	REFUSED(local, DYN_EINVAL, o.advertise = "127.0.0.1:7000");
 	REFUSED(local, DYN_EINVAL, o.seeds = "127.0.0.1:7000");
