@@ -162,7 +162,8 @@ plan(struct ctl *c, bool commit)
 	} else if (status == EXIT_DONE) {
 		print_text(&f);
 		printf("bytes to move     about %" PRIu64 "\n", f.bytes);
-		printf(commit ? "ordered; dynctl status shows how far it is\n" : "nothing was ordered\n");
+		printf("%s\n", commit ? "ordered; dynctl status shows how far it is" :
+		    "nothing was ordered");
 	}
 	dyn_plan_free(p);
 	return status;

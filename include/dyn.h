@@ -330,7 +330,7 @@ struct dyn_options {
  *   error    may be NULL; else gets the code and a sentence, also on success
  * Returns    0; DYN_EINVAL; DYN_ENOMEM; DYN_EADDRESS (cannot listen there, or
  *            not loopback and neither TLS nor insecure); DYN_ERING;
- *            DYN_ELOCKED; DYN_EREADONLY; DYN_EFULL; DYN_EIO; DYN_ECORRUPT;
+ *            DYN_ELEFT (it was removed from the ring); DYN_ELOCKED; DYN_EREADONLY; DYN_EFULL; DYN_EIO; DYN_ECORRUPT;
  *            DYN_EVERSION; DYN_ETLS; DYN_ETIMEOUT (no seed answered)
  * Lifetime   until dyn_close.
  */

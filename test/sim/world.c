@@ -364,7 +364,9 @@ publish(struct world *w, struct node *n)
 static void
 forgetting(struct world *w, struct node *n, struct effect *e)
 {
-	if (e->kind == FX_COLLECT) {
+	if (e->kind == FX_DAMAGED) {
+		world_post(w, n, SYNC, L_DAMAGED, NULL, e->rc, NULL);
+	} else if (e->kind == FX_COLLECT) {
 		world_post(w, n, GOSSIP, L_COLLECT, view_ref(e->view), 0, NULL);
 	} else if (e->kind == FX_CLEARED) {
 		world_post(w, n, GOSSIP, L_CLEARED, NULL, 0, NULL);
@@ -386,6 +388,15 @@ static void
 fenced_by(struct world *w, struct node *n, unsigned t, struct view *v, int rc)
 {
 	world_post(w, n, SYNC, L_FENCED, v, rc, NULL)->other = t - WORKER;
+}
+
+/* Only who has left, or was forgotten, ends by itself here. */
+static void
+failed(struct world *w, struct node *n, int rc)
+{
+	DEMAND(rc == DYN_ELEFT);
+	n->gone = true;
+	world_add_event(w, EV_STOP, world_index_of(w, n), w->now + 1);
 }
 
 static void
@@ -452,14 +463,8 @@ effect(struct world *w, struct node *n, unsigned t, struct effect *e)
 		if (!n->client)
 			world_post(w, n, SYNC, L_LIVENESS, NULL, e->rc, &e->to);
 		break;
-	case FX_DAMAGED:
-		world_post(w, n, SYNC, L_DAMAGED, NULL, e->rc, NULL);
-		break;
-	case FX_LOST:
-	case FX_MARKED:
-	case FX_COLLECT:
-	case FX_STALE:
-	case FX_CLEARED:
+	case FX_DAMAGED: case FX_LOST: case FX_MARKED:
+	case FX_COLLECT: case FX_STALE: case FX_CLEARED:
 		forgetting(w, n, e);
 		break;
 	case FX_RESET:
@@ -471,10 +476,8 @@ effect(struct world *w, struct node *n, unsigned t, struct effect *e)
 	case FX_LOG:
 		world_tell(w, "%s: %.*s", world_name(w, n), (int)e->frame->len, (const char *)e->frame->data);
 		break;
-	case FX_FAIL: /* only who left, or was forgotten, ends by itself here */
-		DEMAND(e->rc == DYN_ELEFT);
-		n->gone = true;
-		world_add_event(w, EV_STOP, world_index_of(w, n), w->now + 1);
+	case FX_FAIL:
+		failed(w, n, e->rc);
 	}
 }
 
@@ -499,20 +502,17 @@ world_carry_out(struct world *w, struct node *n)
 	while (again) {
 		again = false;
 		for (unsigned t = 0; t < n->threads; t++) {
-			for (size_t i = 0; i < n->out[t].count; i++) {
-				/* By value: carrying out may add more and move the list. */
-				struct effect e = n->out[t].list[i];
+			struct effect e;
 
-				memset(&n->out[t].list[i], 0, sizeof(e));
+			while (outbox_next(&n->out[t], &e)) {
 				effect(w, n, t, &e);
 				effect_drop(&e);
 				again = true;
 			}
-			n->out[t].count = 0;
 		}
 	}
 	for (unsigned k = 0; k < n->workers; k++) {
-		if ((n->turning >> k & 1) == 0 && 
+		if ((n->turning >> k & 1) == 0 &&
 		    (n->work[k]->store.open != NULL || n->work[k]->store.damaged)) {
 			n->turning |= 1U << k;
 			world_add_event(w, EV_TURN, world_index_of(w, n), w->now + 1 + world_below(w, 200) * NS_PER_US)

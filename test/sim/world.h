@@ -56,14 +56,15 @@ struct swarm {
 
 /* Each by name: a run that fails is told, and made smaller, by them. */
 #define SWARM_FIELDS(X)                                                        \
-	X(nodes) X(joins) X(leaves) X(forget) X(clients) X(workers) X(mixed) X(partitions) X(expiry) X(copies) X(drift) X(keys) X(sessions)    \
+	X(nodes) X(joins) X(leaves) X(forget) X(clients) X(workers) X(mixed)   \
+	X(partitions) X(expiry) X(copies) X(drift) X(keys) X(sessions)         \
 	X(r) X(w) X(storm_ms) X(op_gap_ms)                                     \
 	X(crash_ms) X(break_ms) X(split_ms) X(pause_ms) X(jump_ms) X(full_ms)  \
 	X(slow_frame) X(hang_ms) X(fail_commit) X(fail_read) X(big)            \
 	X(commit_us) X(mailbox_us)                                             \
 	X(weak) X(strict) X(hint_bytes) X(hint_age_ms) X(repair_ms) X(walk_ms) \
-	X(collect_ms) X(reads_repair) X(keep_context) X(side) X(lose) X(lww) X(deletes) X(power) \
-	X(lww_deletes)
+	X(collect_ms) X(reads_repair) X(keep_context) X(side) X(lose) X(lww)   \
+	X(deletes) X(power) X(lww_deletes)
 
 struct outcome {
 	uint64_t digest;     /* of all that happened */
