@@ -330,8 +330,9 @@ struct dyn_options {
  *   error    may be NULL; else gets the code and a sentence, also on success
  * Returns    0; DYN_EINVAL; DYN_ENOMEM; DYN_EADDRESS (cannot listen there, or
  *            not loopback and neither TLS nor insecure); DYN_ERING;
- *            DYN_ELEFT (it was removed from the ring); DYN_ELOCKED; DYN_EREADONLY; DYN_EFULL; DYN_EIO; DYN_ECORRUPT;
- *            DYN_EVERSION; DYN_ETLS; DYN_ETIMEOUT (no seed answered)
+ *            DYN_ELEFT (it was removed from the ring); DYN_ELOCKED;
+ *            DYN_EREADONLY; DYN_EFULL; DYN_EIO; DYN_ECORRUPT; DYN_EVERSION;
+ *            DYN_ETLS; DYN_ETIMEOUT (no seed answered)
  * Lifetime   until dyn_close.
  */
 DYN_API int dyn_open(dyn_node **out, const struct dyn_options *options,
