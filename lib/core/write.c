@@ -122,10 +122,24 @@ check(struct work *w, struct write *wr, struct moment m, struct outbox *out)
 		answer_op(w, wr, failure(wr), m, out);
 }
 
+/* Does the object know of the version that was made? */
+static bool
+knows(const struct buf *object, struct dot dot)
+{
+	struct object o;
+	bool is_known;
+
+	if (object_decode(&o, buf_slice(object)) != 0)
+		return false;
+	is_known = clock_covers(&o.clock, dot);
+	object_fini(&o);
+	return is_known;
+}
+
 /* Copies have forgotten what was deleted (core/collect.h) since the object was read:
  * then it may hold what they would take for new.  This node's copy is not behind
- * theirs, and has the version, if its commit has not failed; what a stand-in has kept
- * may be behind. */
+ * theirs, and has the version, if its commit has not failed and the row is not one that
+ * was damaged since; what a stand-in has kept may be behind. */
 static int
 refresh(struct work *w, struct write *wr)
 {
@@ -139,10 +153,12 @@ refresh(struct work *w, struct write *wr)
 	    (mine->vote != VOTE_YES && mine->vote != VOTE_WAITING))
 		return DYN_EUNKNOWN;
 	rc = store_get(&w->store, place_of_copy(buf_slice(wr->r.op->name)), &now);
-	if (rc == 0 && now == NULL)
-		rc = DYN_EUNKNOWN; /* written over, deleted, forgotten */
 	if (rc != 0)
 		return rc;
+	if (now == NULL || !knows(now, wr->dot)) {
+		buf_unref(now);
+		return DYN_EUNKNOWN; /* written over, deleted, forgotten; or lost */
+	}
 	buf_unref(wr->object);
 	wr->object = now;
 	wr->epoch = w->view->current->epoch;

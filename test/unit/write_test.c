@@ -669,6 +669,26 @@ START_TEST(read_again_after_a_fence)
 }
 END_TEST
 
+/* The row was damaged meanwhile, and filled again by others who had not got the version:
+ * what the copy holds is no proof of it. */
+START_TEST(read_again_without_the_version)
+{
+	struct view *before = view_ring(4, 3, 16), *after = view_fenced(before, true);
+	struct script *s = script_new(&(struct script_options){ .self = 'a', .view = before });
+	const char *key = view_key(after, "abc");
+
+	script_put(s, key, "x");
+	script_commit(s, 0);
+	script_row(s, key, "b1 | b1=old");
+	script_view(s, after);
+	script_skip(s);
+	script_put_ack(s, 'b', 1, DYN_EMOVED);
+	EXPECT(s, "0 DONE put EUNKNOWN owners=1 disk=1\n");
+	script_free(s);
+	view_unref(after);
+}
+END_TEST
+
 /* The same for a copy that goes to a stand-in later. */
 START_TEST(read_again_for_a_stand_in)
 {
@@ -800,6 +820,7 @@ suite(void)
 	tcase_add_test(c, what_former_owners_have_is_not_forgotten);
 	tcase_add_test(c, moved_and_no_view_until_the_deadline);
 	tcase_add_loop_test(c, read_again_after_a_fence, 0, 2);
+	tcase_add_test(c, read_again_without_the_version);
 	tcase_add_test(c, read_again_for_a_stand_in);
 	tcase_add_test(c, no_table_yet);
 	c = tcase_create("failures");
