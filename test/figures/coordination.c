@@ -383,11 +383,11 @@ measure(struct cells *cells, unsigned runs, unsigned ms)
 static void
 draw(const struct figure *g, const struct cells *cells)
 {
-	static const char *const groups[] = {"read, mean", "99.9th", "write to disk, mean", "99.9th",
-	    "write to memory, mean", "99.9th"};
+	static const char *const groups[] = {"read mean", "read 99.9th", "disk mean", "disk 99.9th",
+	    "memory mean", "memory 99.9th"};
 	double y[WAYS][2 * WHATS];
 	struct chart c = {.title = "Table 2: who coordinates; latency of a call on loopback",
-	    .x_label = "", .y_label = "ms", .groups = groups, .y_log = true, .count = WAYS};
+	    .x_label = "reads, writes to disk, writes to memory", .y_label = "ms", .groups = groups, .y_log = true, .count = WAYS};
 
 	for (unsigned way = 0; way < WAYS; way++) {
 		for (unsigned what = 0; what < WHATS; what++) {
