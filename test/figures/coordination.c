@@ -387,7 +387,8 @@ draw(const struct figure *g, const struct cells *cells)
 	    "memory mean", "memory 99.9th"};
 	double y[WAYS][2 * WHATS];
 	struct chart c = {.title = "Table 2: who coordinates; latency of a call on loopback",
-	    .x_label = "reads, writes to disk, writes to memory", .y_label = "ms", .groups = groups, .y_log = true, .count = WAYS};
+	    .x_label = "reads, writes to disk, writes to memory", .y_label = "ms", .groups = groups,
+	    .y_log = true, .count = WAYS};
 
 	for (unsigned way = 0; way < WAYS; way++) {
 		for (unsigned what = 0; what < WHATS; what++) {
