@@ -1013,7 +1013,7 @@ step(struct world *w, uint64_t until)
 	e = world_pop_event(w);
 	w->now = e->at;
 	n = &w->nodes[e->node];
-	if (n->paused_until > w->now && e->kind <= EV_SAVE) {
+	if (e->kind <= EV_SAVE && n->paused_until > w->now) {
 		/* With its old place in the order: what waited longer comes first. */
 		e->at = n->paused_until;
 		world_push_event(w, e);
