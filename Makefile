@@ -100,6 +100,7 @@ FUZZ := $(filter $B/test/fuzz/%,$(TESTS))
 CLUSTER := $(filter $B/test/cluster/%,$(TESTS))
 SIM := $B/test/sim/sim
 BENCH := $(filter $B/test/bench/%,$(TESTS))
+FIGURES := $(filter $B/test/figures/%,$(TESTS))
 # Unit tests that start threads: what the thread sanitizer has to look at.
 THREAD_PATTERN := include ("host/|"(test/)?net[.]h|"api[.]h|<pthread.h>)|dyn_open[(]
 THREADED := $(if $(UNIT),$(patsubst %.c,$B/%,$(shell grep -lE '$(THREAD_PATTERN)' \
@@ -174,16 +175,16 @@ $(EXAMPLES): $B/%: $B/obj/%.o $(EXAMPLE_A) $(LIB_A)
 $(TESTS): $B/%: $B/obj/%.o $(HELP_A) $(EXAMPLE_A) $(INSIDE_A)
 	@mkdir -p $(@D)
 	$(say) LINK $@
-	$Q$(LINK) -o $@ $^ $(TEST_LIBS) $(LIB_LIBS)
+	$Q$(LINK) -o $@ $^ $(TEST_LIBS) $(LIB_LIBS) -lm
 
 -include $(patsubst %.o,%.d,$(LIB_OBJ) $(call object,$(EXAMPLE_SRC) $(TEST_SRC)))
 
 # --------------------------------------------------------------------- tests
 # test/check.sh runs the steps it is given and ends with what failed.
-STEPS := header layers symbols snippets installed unit fuzz sim cluster
+STEPS := header layers symbols snippets installed unit fuzz sim cluster figures
 CHECK = B='$B' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' MAKE='$(MAKE)' FLAGS='$(FLAGS)' \
 	SANITIZE='$(SANITIZE)' LIB_LIBS='$(LIB_LIBS)' UNIT='$(UNIT)' THREADED='$(THREADED)' \
-	FUZZ='$(FUZZ)' CLUSTER='$(CLUSTER)' SIM='$(SIM)' SEEDS='$(SEEDS)' FIRST='$(FIRST)' \
+	FUZZ='$(FUZZ)' FIGURES='$(FIGURES)' CLUSTER='$(CLUSTER)' SIM='$(SIM)' SEEDS='$(SEEDS)' FIRST='$(FIRST)' \
 	test/check.sh
 
 .PHONY: check threaded demo bench bench-engine bench-handoff bench-detect bench-repair bench-outage bench-restart accuse split churn chaos cover mutants tidy analyze format $(STEPS)
@@ -208,6 +209,10 @@ sim: $(SIM)
 	@$(CHECK) $@
 cluster: $(CLUSTER) $(EXAMPLES)
 	@$(CHECK) $@
+# Plots and a table beside those of the paper; SIZE=small: a test of the programs.
+figures: $(FIGURES)
+	@SIZE=$(or $(SIZE),full) $(CHECK) $@
+	@cat $B/figures/figures.txt
 threaded: $(THREADED) $(CLUSTER) $(EXAMPLES)
 	@$(CHECK) $@ cluster
 
@@ -311,7 +316,7 @@ help:
 #=   deps       install what is missing; DEPS=ci also the tools of .ci/run
 #=   demo       five peers on this machine, shown at work
 #=   check      every test; its steps alone: header layers symbols snippets
-#=              installed unit fuzz sim cluster
+#=              installed unit fuzz sim cluster figures
 #=   sim        simulated rings: SEEDS=200 of them from seed FIRST=1, JOBS=2
 #=   threaded   the tests with threads in them, for SANITIZE=thread
 #=   bench      measure three peers, bench-engine: the storage alone,
@@ -327,6 +332,9 @@ help:
 #=              SEEDS=50 times
 #=   churn      how large the clock of a key gets that 200 actors write:
 #=              SEEDS=5 simulated rings
+#=   figures    figures 5, 6 and 8, table 2 and section 6.3 of the paper, on this
+#=              code: plots and figures.txt in build/VARIANT/figures; minutes, or
+#=              with SIZE=small a test of the programs (in `make check`: that)
 #=   chaos      real processes killed, stopped, cut off, wiped, joining, for
 #=              SECONDS=180, drawn from SEED=1; wants root
 #=   mutants    which planted bugs (test/mutants/) the tests catch; MUTANTS=core

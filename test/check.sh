@@ -64,6 +64,12 @@ for step in "$@"; do
 		run sim timeout 300 "$SIM" -f test/sim/seeds
 		run sim timeout 900 "$SIM" -j "$jobs" "${FIRST:-1}" "${SEEDS:-200}"
 		;;
+	figures)
+		# Beside what `make figures` has measured, not over it.
+		dir=$B/figures/check
+		[ -z "${SIZE:-}" ] || dir=$B/figures
+		run figures timeout 900 test/figures.sh "${SIZE:-small}" "$dir" $FIGURES
+		;;
 	*) run "$step" false ;;
 	esac
 done

@@ -60,7 +60,7 @@ sync_end(struct samples *s, struct sync_outcome *out)
 static void
 raw_limits(const struct settings *s, struct run *r)
 {
-	struct job job = {OP_PUT, 0, s->ms / 2, s->keys, 100};
+	struct job job = {.op = OP_PUT, .ms = s->ms / 2, .keys = s->keys, .size = 100};
 	struct herd h = {.count = 0};
 	unsigned i;
 
@@ -81,7 +81,8 @@ raw_limits(const struct settings *s, struct run *r)
 static void
 measure(const struct settings *s, enum who who, unsigned size, struct run *r)
 {
-	struct job job = {OP_PUT, 256, 0, s->keys, sizes[size]};
+	struct job job = {.op = OP_PUT, .in_flight = 256, .keys = s->keys,
+	    .size = sizes[size]};
 	struct herd h = {.count = 0};
 	struct outcome filled;
 	unsigned level, op;

@@ -13,12 +13,13 @@
 #ifndef BENCH_H
 #define BENCH_H
 
+#include <dyn.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-#define HERD_MAX 4
+#define HERD_MAX 8
 #define NS_A_S 1000000000ull
 
 /* ---------------------------------------------------------------- processes */
@@ -93,6 +94,7 @@ struct job {
 	unsigned ms; /* how long; 0 = once over all keys */
 	unsigned keys;
 	unsigned size; /* of a value */
+	enum dyn_durability durability; /* of puts */
 };
 
 struct outcome {
@@ -135,6 +137,27 @@ enum who { WHO_RAW, WHO_CLIENT, WHO_PEER, WHO_COUNT };
 
 /* Three peers, the generator beside them (client) or one of them (peer). */
 void ring_start(struct herd *, enum who);
+
+/* Rings of other programs are made of the same members. */
+struct member_config {
+	unsigned number; /* of the peer, from 0 */
+	bool client;
+	char seeds[HERD_MAX * 32];
+};
+
+/* What each of their processes writes first. */
+struct ready {
+	int rc;
+	char address[DYN_ADDRESS_MAX];
+	char text[256];
+};
+
+/* N=3, R=W=2; a peer's directory is peerNUMBER in the scratch folder.  The rc. */
+int member_open(dyn_node **, struct member_config *, struct ready *);
+/* Wait until that many members agree, hold what they own and reach each other. */
+int member_settled(dyn_node *, unsigned members, struct ready *);
+/* Fork it, wait until it is ready, and get the config ready for the next one. */
+struct proc *member_start(struct herd *, herd_body *, struct member_config *);
 
 /* -------------------------------------------------------------------- tables */
 

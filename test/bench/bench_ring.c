@@ -25,18 +25,6 @@
 
 /* ---------------------------------------------------------------- processes */
 
-struct member_config {
-	unsigned number; /* of the peer, from 0 */
-	bool client;
-	char seeds[3 * DYN_ADDRESS_MAX];
-};
-
-struct ready {
-	int rc;
-	char address[DYN_ADDRESS_MAX];
-	char text[256];
-};
-
 static void
 log_line(void *arg, enum dyn_log_level level, const char *line)
 {
@@ -46,7 +34,7 @@ log_line(void *arg, enum dyn_log_level level, const char *line)
 	say("%s %u: %s", c->client ? "client" : "peer", c->number, line);
 }
 
-static int
+int
 member_open(dyn_node **node, struct member_config *c, struct ready *ready)
 {
 	struct dyn_options o = DYN_OPTIONS_INIT;
@@ -137,8 +125,9 @@ fail(struct load *l, const char *what, int rc)
 static int
 start(struct slot *s)
 {
-	static const struct dyn_call overwrite = {.flags = DYN_OVERWRITE};
 	struct load *l = s->load;
+	const struct dyn_call overwrite = {
+	    .flags = DYN_OVERWRITE, .durability = l->job->durability};
 	struct dyn_slice key, value;
 	char text[KEY_CAP];
 
@@ -237,23 +226,38 @@ load_work(void *arg, const struct job *job, struct outcome *out)
 	free(l->value);
 }
 
-/* Three members that all agree, and nothing on the move? */
+/* All members agree, and nothing is on the move? */
 static bool
-settled(dyn_node *node)
+settled(dyn_node *node, unsigned members)
 {
 	struct dyn_status s = DYN_STATUS_INIT;
 	struct dyn_member *m;
 	size_t count, i;
 	bool all;
 
-	if (dyn_status(node, &s) != 0 || s.members != 3 || s.under_replicated != 0 ||
+	if (dyn_status(node, &s) != 0 || s.members != members || s.under_replicated != 0 ||
 	    s.moving != 0 || dyn_members(node, &m, &count) != 0)
 		return false;
-	all = count == 3;
+	all = count == members;
 	for (i = 0; i < count; i++)
 		all = all && m[i].reachable && m[i].synced;
 	dyn_members_free(m);
 	return all;
+}
+
+int
+member_settled(dyn_node *node, unsigned members, struct ready *ready)
+{
+	unsigned waited;
+
+	for (waited = 0; !settled(node, members); waited += 10) {
+		poll(NULL, 0, 10);
+		if (waited < OPEN_MS)
+			continue;
+		snprintf(ready->text, sizeof(ready->text), "the ring does not settle");
+		return ready->rc = DYN_ETIMEOUT;
+	}
+	return 0;
 }
 
 static int
@@ -263,19 +267,13 @@ generator_body(const void *arg, int orders, int answers)
 	struct load load = {.live = 0};
 	struct ready ready;
 	dyn_node *node;
-	unsigned waited;
 	int rc;
 
 	rc = member_open(&node, &c, &ready);
 	if (rc == 0)
 		rc = ready.rc = dyn_bucket_open(&load.bucket, node, "bench", NULL);
-	for (waited = 0; rc == 0 && !settled(node); waited += 10) {
-		poll(NULL, 0, 10);
-		if (waited < OPEN_MS)
-			continue;
-		rc = ready.rc = DYN_ETIMEOUT;
-		snprintf(ready.text, sizeof(ready.text), "the ring does not settle");
-	}
+	if (rc == 0)
+		rc = member_settled(node, 3, &ready);
 	if (!write_all(answers, &ready, sizeof(ready)) || rc != 0)
 		return 1;
 	pthread_mutex_init(&load.lock, NULL);
@@ -289,8 +287,8 @@ generator_body(const void *arg, int orders, int answers)
 
 /* --------------------------------------------------------------------- start */
 
-static void
-start_member(struct herd *h, herd_body *body, struct member_config *c)
+struct proc *
+member_start(struct herd *h, herd_body *body, struct member_config *c)
 {
 	struct proc *p = herd_add(h, body, c);
 	struct ready ready;
@@ -304,6 +302,7 @@ start_member(struct herd *h, herd_body *body, struct member_config *c)
 	snprintf(c->seeds + len, sizeof(c->seeds) - len, "%s%s", len > 0 ? "," : "",
 	    ready.address);
 	c->number++;
+	return p;
 }
 
 void
@@ -313,7 +312,7 @@ ring_start(struct herd *h, enum who who)
 	unsigned peers = who == WHO_PEER ? 2 : 3;
 
 	while (c.number < peers)
-		start_member(h, peer_body, &c);
+		member_start(h, peer_body, &c);
 	c.client = who == WHO_CLIENT;
-	start_member(h, generator_body, &c);
+	member_start(h, generator_body, &c);
 }

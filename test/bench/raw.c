@@ -179,7 +179,7 @@ append_body(const void *arg, int orders, int answers)
 void
 raw_append(unsigned rows_a_commit, unsigned ms, struct outcome *out)
 {
-	struct job job = {OP_PUT, rows_a_commit, ms, 0, 100};
+	struct job job = {.op = OP_PUT, .in_flight = rows_a_commit, .ms = ms, .size = 100};
 	struct herd h = {.count = 0};
 
 	herd_add(&h, append_body, NULL);

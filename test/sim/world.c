@@ -109,9 +109,12 @@ get_ended(struct world *w, struct call *c, const struct op *op)
 		.count = count };
 
 	oracle_read(w->oracle, &r);
+	w->out.versions[MIN(count, ARRAY_LEN(w->out.versions) - 1)] += !w->calm;
 	if (!s->kept[c->key].there || world_below(w, 20) == 0)
 		remember(&s->kept[c->key], op, ids, count);
 	remember(&s->last[c->key], op, ids, count);
+	s->key = c->key;
+	s->has_read = true;
 	w->out.entries = MAX(w->out.entries, (unsigned)(s->last[c->key].clock.vector_count +
 	    s->last[c->key].clock.cloud_count));
 }
@@ -234,6 +237,23 @@ world_is_lww(const struct world *w, unsigned key)
 	return w->o.lww && key % 2 == 1;
 }
 
+/* A customer: reads the cart, thinks, writes it back with what was read as context. */
+static void
+next_of_cart(struct world *w, unsigned session, struct node *n, const struct with *how)
+{
+	struct session *s = &w->sessions[session];
+	unsigned cart = session % w->o.keys;
+
+	if (s->has_read) {
+		s->has_read = false;
+		world_start_call(w, n, session, OP_PUT, s->key, how, &s->last[s->key]);
+		return;
+	}
+	if (world_below(w, w->o.carts) == 0)
+		cart = (unsigned)world_below(w, w->o.keys);
+	world_start_call(w, n, session, OP_GET, cart, how, NULL);
+}
+
 static void
 next_call(struct world *w, unsigned session)
 {
@@ -247,6 +267,10 @@ next_call(struct world *w, unsigned session)
 	world_add_event(w, EV_CALL, session, w->now + 1 + world_below(w, w->o.op_gap_ms * MS));
 	if (w->calm || !n->alive || n->view == NULL || n->paused_until > w->now)
 		return;
+	if (w->o.carts > 0) {
+		next_of_cart(w, session, n, &how);
+		return;
+	}
 	if (world_chance(w, w->o.strict))
 		how.flags = DYN_STRICT;
 	if (world_chance(w, w->o.weak))
@@ -1098,7 +1122,7 @@ step(struct world *w, uint64_t until)
 	e = world_pop_event(w);
 	w->now = e->at;
 	n = &w->nodes[e->node];
-	if (n->paused_until > w->now && e->kind <= EV_SAVE) {
+	if (e->kind <= EV_SAVE && n->paused_until > w->now) {
 		/* With its old place in the order: what waited longer comes first. */
 		e->at = n->paused_until;
 		world_push_event(w, e);

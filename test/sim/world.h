@@ -50,6 +50,8 @@ struct swarm {
 	unsigned side;          /* members (a bit each) cut off from the rest all the time */
 	unsigned lose;          /* once, a directory is: 1 gone, 2 put back as it was,
 	                         * 3 damaged in about half of its rows */
+	unsigned carts;         /* not 0: session s reads, then writes cart s, but another one
+	                         * in so many times; for figures, not drawn */
 	bool lww, deletes, power; /* power: a crash is of the machine, not of the process */
 	bool lww_deletes;       /* deletes: also where the last write wins */
 };
@@ -63,8 +65,8 @@ struct swarm {
 	X(slow_frame) X(hang_ms) X(fail_commit) X(fail_read) X(big)            \
 	X(commit_us) X(mailbox_us)                                             \
 	X(weak) X(strict) X(hint_bytes) X(hint_age_ms) X(repair_ms) X(walk_ms) \
-	X(collect_ms) X(reads_repair) X(keep_context) X(side) X(lose) X(lww)   \
-	X(deletes) X(power) X(lww_deletes)
+	X(collect_ms) X(reads_repair) X(keep_context) X(carts) X(side) X(lose) \
+	X(lww) X(deletes) X(power) X(lww_deletes)
 
 struct outcome {
 	uint64_t digest;     /* of all that happened */
@@ -73,6 +75,7 @@ struct outcome {
 	uint64_t forgotten, cleared; /* rows, at all nodes together; directories */
 	unsigned actors, entries;    /* all that there were; the most in a clock read */
 	unsigned puts[2], puts_done[2]; /* on nodes that are not, and are, of `side` */
+	uint64_t versions[5]; /* reads that returned none, 1, 2, 3, more */
 	unsigned broken;     /* promises; the stories went to stderr */
 };
 

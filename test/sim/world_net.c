@@ -61,8 +61,9 @@ world_add_event(struct world *w, enum event_kind kind, unsigned node, uint64_t a
 	struct event *e = calloc(1, sizeof(*e));
 
 	DEMAND(e != NULL);
-	*e = (struct event){ .at = at, .order = w->order++, .life = w->nodes[node].life, .kind = kind,
-		.node = node };
+	/* Of EV_CALL it is a session, of which there may be more than nodes. */
+	*e = (struct event){ .at = at, .order = w->order++, .life = node < w->all ? w->nodes[node].life : 0,
+		.kind = kind, .node = node };
 	world_push_event(w, e);
 	return e;
 }

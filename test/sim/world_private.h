@@ -120,7 +120,7 @@ struct context {
 struct session {
 	unsigned key;
 	struct context last[SWARM_KEYS], kept[SWARM_KEYS];
-	bool busy;
+	bool busy, has_read; /* this key, last of all: a customer writes it next */
 };
 
 struct call {
