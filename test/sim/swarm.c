@@ -34,7 +34,7 @@ draw_ring(struct swarm *o, struct rng *r)
 		o->weak = 0; /* as with lose */
 	if (rng_below(r, 256) == 0) {
 		o->nodes += 20 + (unsigned)rng_below(r, 60);
-		o->partitions = 64 << rng_below(r, 3);
+		o->partitions = 64U << rng_below(r, 3);
 		o->storm_ms = 10000 + (unsigned)rng_below(r, 10000);
 	}
 	if (o->w < 2)
