@@ -26,6 +26,7 @@ guards()
 	versions-*) echo clock object hlc key context merge versions_property ;;
 	storage-*) echo engine dir engine_fault engine_crash hint ;;
 	fire-*) echo cluster/fire ;;
+	change-*) echo cluster/change ;;
 	members-*) echo table view member ;;
 	net-*) echo loop queues conn tls ;;
 	detect-*) echo detect ;;
