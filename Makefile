@@ -187,7 +187,7 @@ CHECK = B='$B' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' MAKE='$(MAKE)' FLAGS='$(FLAGS)
 	FUZZ='$(FUZZ)' FIGURES='$(FIGURES)' CLUSTER='$(CLUSTER)' SIM='$(SIM)' SEEDS='$(SEEDS)' FIRST='$(FIRST)' \
 	test/check.sh
 
-.PHONY: check threaded demo bench bench-engine bench-handoff bench-detect bench-repair bench-outage bench-restart accuse split churn chaos cover mutants tidy analyze format $(STEPS)
+.PHONY: check threaded demo bench bench-engine bench-handoff bench-detect bench-repair bench-outage bench-restart accuse split scale churn chaos cover mutants tidy analyze format $(STEPS)
 check: programs
 	@+$(CHECK) $(STEPS)
 header:
@@ -238,6 +238,8 @@ accuse: $B/test/sim/accuse
 	@$B/test/sim/accuse $(or $(HOURS),200) $(or $(LOSS),5)
 split: $B/test/sim/split
 	@$B/test/sim/split $(or $(SEEDS),50)
+scale: $B/test/sim/scale
+	@$B/test/sim/scale $(NODES)
 churn: $B/test/sim/churn
 	@$B/test/sim/churn $(or $(SEEDS),5)
 # Real processes in namespaces of their own; SECONDS= of faults from SEED=.
@@ -330,6 +332,7 @@ help:
 #=              LOSS=5 per cent of its packets lost
 #=   split      writes on both sides of a simulated ring of five cut in two:
 #=              SEEDS=50 times
+#=   scale      what a simulated ring costs as it grows: NODES="10 30 100 300"
 #=   churn      how large the clock of a key gets that 200 actors write:
 #=              SEEDS=5 simulated rings
 #=   figures    figures 5, 6 and 8, table 2 and section 6.3 of the paper, on this

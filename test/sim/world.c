@@ -2,6 +2,7 @@
 #include "test/sim/world_private.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -442,6 +443,8 @@ effect(struct world *w, struct node *n, unsigned t, struct effect *e)
 		call_ended(w, e->what);
 		break;
 	case FX_VIEW:
+		w->last_view = w->now;
+		w->out.gossip_join = w->gossip - w->gossip_then;
 		detect_view(n->detect, e->view, world_moment_of(w, n), &n->out[GOSSIP]);
 		view_unref(n->unsaved);
 		n->unsaved = view_ref(e->view);
@@ -618,6 +621,10 @@ world_node_start(struct world *w, struct node *n)
 	if (!w->calm)
 		disk_fail_reads(n->disk, &w->rng, w->o.fail_read);
 	w->out.actors++;
+	if (n->saved == NULL && !n->client) {
+		w->last_start = w->now;
+		w->gossip_then = w->gossip;
+	}
 	world_tell(w, "%s starts", world_name(w, n));
 	for (unsigned i = 0; i < w->all; i++)
 		for (unsigned lane = 0; lane < w->lanes; lane++) {
@@ -1327,6 +1334,19 @@ world_new(const struct swarm *o, uint64_t seed, bool trace)
 	return w;
 }
 
+static void
+storm(struct world *w)
+{
+	uint64_t last = MIN(10 * NS_PER_S, w->o.storm_ms * MS), before;
+
+	world_run_for(w, w->o.storm_ms * MS - last);
+	before = w->gossip;
+	world_run_for(w, last);
+	w->out.gossip_idle = (w->gossip - before) * NS_PER_S / MAX(last, 1);
+	w->out.joined_ns = w->last_view > w->last_start ? w->last_view - w->last_start : 0;
+	w->out.memory = mallinfo2().uordblks;
+}
+
 struct outcome
 world_run(const struct swarm *o, uint64_t seed, bool trace)
 {
@@ -1336,14 +1356,15 @@ world_run(const struct swarm *o, uint64_t seed, bool trace)
 
 	for (unsigned i = 0; i < w->all; i++) {
 		if (i >= o->nodes) {
-			world_add_event(w, EV_START, i, w->now + world_below(w, o->storm_ms * MS));
+			world_add_event(w, EV_START, i, w->now + world_below(w,
+			    (o->join_by_ms > 0 && i < w->members ? o->join_by_ms : o->storm_ms) * MS));
 			continue;
 		}
 		w->nodes[i].saved = view_ref(w->ring);
 		world_node_start(w, &w->nodes[i]);
 	}
 	begin_faults(w);
-	world_run_for(w, o->storm_ms * MS);
+	storm(w);
 	world_heal(w);
 	broken = oracle_judge(w->oracle);
 	for (size_t i = 0; i < broken; i++)

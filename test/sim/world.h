@@ -21,6 +21,7 @@ enum { SWARM_KEYS = 8, SWARM_SESSIONS = 6, SWARM_COPIES = 5, EXPIRY_MAX_MS = 800
 struct swarm {
 	unsigned nodes, keys, sessions;
 	unsigned joins;         /* nodes that come while it storms */
+	unsigned join_by_ms;    /* they come until then; 0: until its end.  Not drawn */
 	unsigned leaves;        /* members that are told to leave, while it storms */
 	bool forget;            /* one of them is forgotten instead, dead or not */
 	unsigned clients;       /* too, and are never members */
@@ -58,7 +59,7 @@ struct swarm {
 
 /* Each by name: a run that fails is told, and made smaller, by them. */
 #define SWARM_FIELDS(X)                                                        \
-	X(nodes) X(joins) X(leaves) X(forget) X(clients) X(workers) X(mixed)   \
+	X(nodes) X(joins) X(join_by_ms) X(leaves) X(forget) X(clients) X(workers) X(mixed)   \
 	X(partitions) X(expiry) X(copies) X(drift) X(keys) X(sessions)         \
 	X(r) X(w) X(storm_ms) X(op_gap_ms)                                     \
 	X(crash_ms) X(break_ms) X(split_ms) X(pause_ms) X(jump_ms) X(full_ms)  \
@@ -76,6 +77,10 @@ struct outcome {
 	unsigned actors, entries;    /* all that there were; the most in a clock read */
 	unsigned puts[2], puts_done[2]; /* on nodes that are not, and are, of `side` */
 	uint64_t versions[5]; /* reads that returned none, 1, 2, 3, more */
+	/* For rings that are not disturbed: from the start of the last that joined until the
+	 * last view before the calm; bytes of gossip until then, and in each second of
+	 * the ten before the calm, of all nodes; memory in use then. */
+	uint64_t joined_ns, gossip_join, gossip_idle, memory;
 	unsigned broken;     /* promises; the stories went to stderr */
 };
 

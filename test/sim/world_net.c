@@ -255,6 +255,7 @@ pipe_add(struct world *w, unsigned from, unsigned to, unsigned lane, bool back, 
 
 	if (l->half)
 		return;
+	w->gossip += lane == GOSSIP ? frame->len : 0;
 	if (p->count == p->cap) {
 		p->cap = p->cap == 0 ? 8 : p->cap * 2;
 		p->frames = realloc(p->frames, p->cap * sizeof(*p->frames));

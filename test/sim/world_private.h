@@ -155,6 +155,8 @@ struct world {
 	unsigned lanes;
 	bool calm, trace;
 	unsigned open; /* calls not ended */
+	uint64_t gossip;   /* bytes so far */
+	uint64_t last_start, last_view, gossip_then; /* of the last that joined */
 	unsigned loser; /* of its directory */
 	unsigned leaving; /* so many were asked to, or forgotten */
 	unsigned forgotten; /* this one is to be, or was; NODES_MAX: none */
