@@ -1,7 +1,7 @@
 /*
  * Runs rings of test/sim/world.h, one a seed.
  *
- *	sim [-j JOBS] FIRST SEEDS	so many seeds; the first of all is run twice and
+ *	sim [-j JOBS] [-o NAME=VALUE ...] FIRST SEEDS	so many seeds; the first of all is run twice and
  *					must tell the same story
  *	sim -f FILE			the runs that a file lists: SEED [NAME=VALUE ...]
  *	sim -t SEED [NAME=VALUE ...]	one, with its trace
@@ -46,16 +46,6 @@ aborted(int number)
 	(void)number;
 	repeat();
 	_exit(1);
-}
-
-static struct outcome
-run(uint64_t seed, bool trace)
-{
-	struct swarm o;
-
-	seed_now = seed;
-	swarm_draw(&o, seed);
-	return world_run(&o, seed, trace);
 }
 
 /* ------------------------------------------------------------ swarms by name */
@@ -230,6 +220,22 @@ seconds(void)
 }
 
 static bool first_only; /* -x */
+static const char *always[16]; /* -o */
+static unsigned always_count;
+
+static struct outcome
+run(uint64_t seed, bool trace)
+{
+	struct swarm o;
+
+	seed_now = seed;
+	swarm_draw(&o, seed);
+	for (unsigned i = 0; i < always_count; i++)
+		if (!set(&o, always[i]))
+			exit(2);
+	return world_run(&o, seed, trace);
+}
+
 
 /* Every jobs-th seed; 0 if all passed. */
 static int
@@ -303,8 +309,13 @@ main(int argc, char **argv)
 		argc -= 2;
 		argv += 2;
 	}
+	while (argc > 3 && strcmp(argv[1], "-o") == 0 && always_count < 16) {
+		always[always_count++] = argv[2];
+		argc -= 2;
+		argv += 2;
+	}
 	if (argc != 3 || jobs == 0) {
-		fprintf(stderr, "usage: sim [-x] [-j JOBS] FIRST SEEDS | sim -f FILE | sim -t|-s SEED [NAME=VALUE ...]\n");
+		fprintf(stderr, "usage: sim [-x] [-j JOBS] [-o NAME=VALUE ...] FIRST SEEDS | sim -f FILE | sim -t|-s SEED [NAME=VALUE ...]\n");
 		return 2;
 	}
 	for (unsigned i = 0; i < jobs; i++)

@@ -962,11 +962,13 @@ static void
 leave(struct world *w, bool forget)
 {
 	struct node *n = &w->nodes[world_below(w, w->members)], *by = commander(w, n);
-	unsigned seats = 0;
+	unsigned seats = 0, came = 0;
 
+	for (unsigned i = 0; i < w->members; i++)
+		came += w->nodes[i].view != NULL || w->nodes[i].gone;
 	for (size_t i = 0; by != NULL && i < by->view->count; i++)
 		seats += by->view->records[i].state == RECORD_JOINED;
-	if (seats <= w->o.copies || n->gone || w->leaving >= w->o.nodes - w->o.copies ||
+	if (seats <= w->o.copies || n->gone || w->leaving + w->o.copies >= came ||
 	    view_find(by->view, &n->id)->state != RECORD_JOINED)
 		return;
 	w->leaving++;
