@@ -30,13 +30,17 @@
 
 static uint64_t seed_now;
 
+static const char *always[16]; /* -o */
+static unsigned always_count;
+
 static void
 repeat(void)
 {
-	fprintf(stderr,
-	    "seed %" PRIu64 " fails; it is repeated by: sim -t %" PRIu64
-	    ", made smaller by: sim -s %" PRIu64 "\n",
-	    seed_now, seed_now, seed_now);
+	fprintf(stderr, "seed %" PRIu64 " fails; it is repeated by: sim -t %" PRIu64, seed_now,
+	    seed_now);
+	for (unsigned i = 0; i < always_count; i++)
+		fprintf(stderr, " %s", always[i]);
+	fprintf(stderr, ", made smaller by -s in place of -t\n");
 }
 
 /* An assertion: of the library or of the world. */
@@ -220,8 +224,6 @@ seconds(void)
 }
 
 static bool first_only; /* -x */
-static const char *always[16]; /* -o */
-static unsigned always_count;
 
 static struct outcome
 run(uint64_t seed, bool trace)
@@ -315,7 +317,8 @@ main(int argc, char **argv)
 		argv += 2;
 	}
 	if (argc != 3 || jobs == 0) {
-		fprintf(stderr, "usage: sim [-x] [-j JOBS] [-o NAME=VALUE ...] FIRST SEEDS | sim -f FILE | sim -t|-s SEED [NAME=VALUE ...]\n");
+		fprintf(stderr, "usage: sim [-x] [-j JOBS] [-o NAME=VALUE ...] FIRST SEEDS | sim -f FILE |"
+		    " sim -t|-s SEED [NAME=VALUE ...]\n");
 		return 2;
 	}
 	for (unsigned i = 0; i < jobs; i++)
