@@ -131,10 +131,21 @@ record_machine(const struct record *r, struct digest *out)
 	}
 }
 
+/* The first labels of a location, without the empty ones at the end. */
+static void
+prefix_digest(const struct record *r, unsigned labels, struct digest *out)
+{
+	size_t len = labels_len(r->location, labels);
+
+	while (len > 0 && r->location[len - 1] == '/')
+		len--;
+	name_digest(r->location, len, out);
+}
+
 void
 record_zone(const struct record *r, struct digest *out)
 {
-	name_digest(r->location, labels_len(r->location, 2), out);
+	prefix_digest(r, 2, out);
 }
 
 /* ------------------------------------------------------------------ making */
@@ -252,9 +263,15 @@ copy_tables(struct view *to, const struct view *from)
 static void
 seat_of(const struct record *r, struct seat *out)
 {
+	struct digest d;
+
 	out->node = r->id;
 	out->weight = r->weight;
 	record_machine(r, &out->machine);
+	record_zone(r, &d);
+	out->zone = load_be64(d.b);
+	prefix_digest(r, 3, &d);
+	out->rack = load_be64(d.b);
 }
 
 static int

@@ -12,7 +12,7 @@
 #include "model/placement.h"
 #include "model/view.h"
 
-#define VIEW_VERSION 2 /* 1, of before the first release, is not read */
+#define VIEW_VERSION 3 /* 1 and 2, of before the first release, are not read */
 #define WORKERS_MAX 64
 #define LABEL_MAX 63
 #define LABELS_MAX 4
@@ -156,7 +156,7 @@ write_tables(struct wr *w, const struct view *v)
 int
 view_encode(const struct view *v, struct buf **out)
 {
-	size_t table = v->base != NULL ? v->base->seats_count * 34 +
+	size_t table = v->base != NULL ? v->base->seats_count * SEAT_BYTES +
 					     (size_t)v->base->partitions * v->base->n * 2
 				       : 0;
 	struct wr w;

@@ -804,13 +804,13 @@ START_TEST(garbage_closes_the_connection)
 		memset(&m, 0, sizeof(m));
 		switch (kinds[i]) {
 		case MSG_GOSSIP:
-			m.gossip.view = slice("\2garbage", 8);
+			m.gossip.view = slice("\3garbage", 8);
 			break;
 		case MSG_GOSSIP_ACK:
-			m.gossip_ack.view = slice("\2garbage", 8);
+			m.gossip_ack.view = slice("\3garbage", 8);
 			break;
 		default:
-			m.view.view = slice("\2garbage", 8);
+			m.view.view = slice("\3garbage", 8);
 		}
 		ck_assert_int_eq(frame_to(s, 0, 1, kinds[i], &m),
 		    kinds[i] == MSG_VIEW ? 0 : DYN_EPROTO);
