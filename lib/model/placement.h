@@ -1,5 +1,5 @@
 /*
- * What table.c and placement.c share: ranks, sorting, allocation.
+ * What table.c and the files of placement share: ranks, sorting, allocation.
  */
 #ifndef DYN_PLACEMENT_H
 #define DYN_PLACEMENT_H
@@ -7,6 +7,7 @@
 #include "model/table.h"
 
 #define WEIGHT_MAX 10000 /* dyn.h promises 1..10000 */
+#define SEAT_BYTES 50    /* of a seat, as table_write writes it */
 /* No ring gets there; beyond it view_stamp would wrap. */
 #define EPOCH_MAX (UINT64_C(1) << 56)
 

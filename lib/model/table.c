@@ -76,7 +76,7 @@ table_seal(struct table *t)
 	struct wr w;
 	int rc;
 
-	wr_init(&w, 64 + t->seats_count * 40 + (size_t)t->partitions * t->n * 2);
+	wr_init(&w, 64 + t->seats_count * SEAT_BYTES + (size_t)t->partitions * t->n * 2);
 	table_write(&w, t);
 	rc = wr_finish(&w, &bytes);
 	if (rc != 0)
@@ -141,6 +141,8 @@ table_outdated(const struct table *t, const struct seat *seats, size_t count)
 		int at = table_find(t, &seats[i].node);
 
 		if (at < 0 || t->seats[at].weight != seats[i].weight ||
+		    t->seats[at].zone != seats[i].zone ||
+		    t->seats[at].rack != seats[i].rack ||
 		    digest_compare(&t->seats[at].machine, &seats[i].machine) != 0)
 			return true;
 	}
@@ -215,34 +217,55 @@ machine_among(const struct table *t, const uint16_t *seats, size_t count, unsign
 	return false;
 }
 
+static bool
+zone_among(const struct table *t, const uint16_t *seats, size_t count, unsigned seat)
+{
+	for (size_t i = 0; i < count; i++)
+		if (t->seats[seats[i]].zone == t->seats[seat].zone)
+			return true;
+	return false;
+}
+
+/* Move those of rest[0..count) that are where none of the list is to its end;
+ * returns how many are left. */
+static size_t
+append_apart(const struct table *t, struct sort_key *rest, size_t count,
+    bool (*among)(const struct table *, const uint16_t *, size_t, unsigned), uint16_t *out,
+    size_t *out_count)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (among(t, out, *out_count, rest[i].index))
+			rest[left++] = rest[i];
+		else
+			out[(*out_count)++] = (uint16_t)rest[i].index;
+	}
+	return left;
+}
+
 size_t
 table_preference(const struct table *t, unsigned partition, uint16_t *out)
 {
 	struct sort_key rest[LIMIT_MEMBERS];
-	uint16_t doubled[LIMIT_MEMBERS];
 	const uint16_t *owners;
-	size_t count, rest_count = 0, doubled_count = 0;
+	size_t count, left = 0;
 
 	count = table_owners(t, partition, &owners);
 	memcpy(out, owners, count * sizeof(*out));
 	for (unsigned i = 0; i < t->seats_count; i++) {
 		if (table_owns(t, partition, i))
 			continue;
-		rest[rest_count].a = seat_rank(seat_hash(&t->seats[i].node), partition);
-		rest[rest_count].b = 0;
-		rest[rest_count++].index = i;
+		rest[left].a = seat_rank(seat_hash(&t->seats[i].node), partition);
+		rest[left].b = 0;
+		rest[left++].index = i;
 	}
-	sort_keys(rest, rest_count);
-	for (size_t i = 0; i < rest_count; i++) {
-		uint16_t seat = (uint16_t)rest[i].index;
-
-		if (machine_among(t, out, count, seat))
-			doubled[doubled_count++] = seat;
-		else
-			out[count++] = seat;
-	}
-	memcpy(out + count, doubled, doubled_count * sizeof(*out));
-	return count + doubled_count;
+	sort_keys(rest, left);
+	left = append_apart(t, rest, left, zone_among, out, &count);
+	left = append_apart(t, rest, left, machine_among, out, &count);
+	for (size_t i = 0; i < left; i++)
+		out[count++] = (uint16_t)rest[i].index;
+	return count;
 }
 
 int
@@ -287,6 +310,8 @@ table_write(struct wr *w, const struct table *t)
 	for (size_t i = 0; i < t->seats_count; i++) {
 		wr_bytes(w, t->seats[i].node.bytes, sizeof(t->seats[i].node.bytes));
 		wr_bytes(w, t->seats[i].machine.b, sizeof(t->seats[i].machine.b));
+		wr_u64(w, t->seats[i].zone);
+		wr_u64(w, t->seats[i].rack);
 		wr_u16(w, (uint16_t)t->seats[i].weight);
 	}
 	for (size_t i = 0; i < slots; i++)
@@ -301,6 +326,8 @@ read_seats(struct rd *r, struct table *t)
 
 		rd_copy(r, s->node.bytes, sizeof(s->node.bytes));
 		rd_copy(r, s->machine.b, sizeof(s->machine.b));
+		s->zone = rd_u64(r);
+		s->rack = rd_u64(r);
 		s->weight = rd_u16(r);
 		if (s->weight < 1 || s->weight > WEIGHT_MAX)
 			return DYN_EPROTO;
@@ -373,7 +400,7 @@ table_read(struct rd *r, struct table **out)
 	    seats > LIMIT_MEMBERS)
 		return DYN_EPROTO;
 	/* Before memory is taken: are the bytes there at all? */
-	if (rd_left(r) < seats * 34 + (size_t)partitions * n * 2)
+	if (rd_left(r) < seats * SEAT_BYTES + (size_t)partitions * n * 2)
 		return DYN_EPROTO;
 	rc = table_alloc(&t, partitions, n, seats);
 	if (rc != 0)

@@ -10,13 +10,16 @@
  * is pure integer arithmetic: the same bytes on every node, so every node can
  * compute and verify it.  Goals in order: the owners of a partition are on
  * distinct machines (never relaxed: with too few machines a partition has
- * fewer owners); load in proportion to weight within one partition where
- * machines permit; few moves; ties by rendezvous rank.
+ * fewer owners); they are spread evenly over the zones, and in a zone over its
+ * racks, as far as there are machines; load in proportion to weight within one
+ * partition where that permits; few moves; ties by rendezvous rank.  Seats
+ * without a zone share one, and likewise for racks.
  *
  * Stand-ins are not stored: all other nodes in rendezvous order (highest
  * random weight by mix64 of partition and node id), so every node derives the
- * same endless preference list.  Nodes on machines that the list does not have
- * yet come first: the paper's list too skips positions of the same host (4.3).
+ * same endless preference list.  Nodes in zones that the list does not have yet
+ * come first, then those on other machines: the paper's list too skips positions
+ * of the same host (4.3), and spreads over data centres (4.6).
  *
  * table.c holds the object and its bytes, placement.c computes the next one.
  */
@@ -34,6 +37,7 @@
 struct seat {
 	struct dyn_id node;
 	struct digest machine; /* equal = the same machine */
+	uint64_t zone, rack;   /* likewise; racks are told apart within a zone */
 	uint32_t weight;       /* 1..10000 */
 };
 

@@ -190,10 +190,22 @@ record_machine(const struct record *r, struct digest *out)
 	}
 }
 
+/* The first labels of a location, without the empty ones at the end. */
+static void
+prefix_digest(const struct record *r, unsigned labels, struct digest *out)
+{
+	const char *location = record_location(r);
+	size_t len = labels_len(location, labels);
+
+	while (len > 0 && location[len - 1] == '/')
+		len--;
+	name_digest(location, len, out);
+}
+
 void
 record_zone(const struct record *r, struct digest *out)
 {
-	name_digest(record_location(r), labels_len(record_location(r), 2), out);
+	prefix_digest(r, 2, out);
 }
 
 /* ------------------------------------------------------------------ making */
@@ -311,9 +323,15 @@ copy_tables(struct view *to, const struct view *from)
 static void
 seat_of(const struct record *r, struct seat *out)
 {
+	struct digest d;
+
 	out->node = r->id;
 	out->weight = record_weight(r);
 	record_machine(r, &out->machine);
+	record_zone(r, &d);
+	out->zone = load_be64(d.b);
+	prefix_digest(r, 3, &d);
+	out->rack = load_be64(d.b);
 }
 
 static int

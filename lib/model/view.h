@@ -114,7 +114,8 @@ bool record_is_here(const struct record *);
  * is a trial; DESIGN 4), and other nodes are told apart by the host in their
  * address. */
 void record_machine(const struct record *, struct digest *out);
-/* First zone-level prefix ("dc/zone") of a location, as a digest. */
+/* First zone-level prefix ("dc/zone") of a location, as a digest.  Labels that
+ * are missing at its end and empty ones are the same. */
 void record_zone(const struct record *, struct digest *out);
 /* Are all fields in range?  Records of peers are checked by view_decode. */
 bool record_valid(const struct record *);

@@ -163,7 +163,7 @@ write_tables(struct wr *w, const struct view *v)
 int
 view_encode(const struct view *v, struct buf **out)
 {
-	size_t table = v->base != NULL ? v->base->seats_count * 34 +
+	size_t table = v->base != NULL ? v->base->seats_count * SEAT_BYTES +
 					     (size_t)v->base->partitions * v->base->n * 2
 				       : 0;
 	struct wr w;

@@ -135,7 +135,7 @@ shrink_once(struct swarm *o, uint64_t seed)
 	OFF(fail_commit) OFF(weak) OFF(strict) OFF(keep_context) OFF(lose) OFF(lww) OFF(deletes)
 	OFF(lww_deletes)
 	OFF(power) OFF(joins) OFF(drift) OFF(full_ms) OFF(fail_read) OFF(big)
-	OFF(leaves) OFF(forget) OFF(clients) OFF(mixed) OFF(expiry)
+	OFF(leaves) OFF(forget) OFF(zones) OFF(clients) OFF(mixed) OFF(expiry)
 #undef OFF
 	/* Sizes: half, then one less. */
 #define LESS(name, least)                                                      \

@@ -28,6 +28,7 @@ draw_ring(struct swarm *o, struct rng *r)
 	o->mixed = o->workers > 1 && rng_below(r, 2) == 0;
 	o->expiry = rng_below(r, 3) == 0 ? 1 + (unsigned)rng_below(r, 500) : 0;
 	o->partitions = 16;
+	o->zones = rng_below(r, 3) == 0 ? 2 + (unsigned)rng_below(r, 4) : 0;
 	o->leaves = rng_below(r, 2) == 0 ? 0 : 1 + (unsigned)rng_below(r, 3);
 	o->forget = o->leaves > 0 && o->w >= 2 && o->lose == 0 && rng_below(r, 2) == 0;
 	if (o->forget)

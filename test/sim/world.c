@@ -559,6 +559,8 @@ record_of(const struct world *w, const struct node *n)
 		.state = RECORD_JOINED, .weight = 100, .workers = (uint8_t)n->workers };
 
 	snprintf(r.address, sizeof(r.address), "127.0.0.1:%u", 7000 + 'a' + world_index_of(w, n));
+	if (w->o.zones > 0)
+		snprintf(r.location, sizeof(r.location), "dc/z%u", world_index_of(w, n) % w->o.zones);
 	return r;
 }
 

@@ -28,6 +28,7 @@ struct swarm {
 	unsigned workers;       /* of a node */
 	unsigned mixed;         /* or fewer, each its own number */
 	unsigned partitions;    /* 0 = 16 */
+	unsigned zones;         /* nodes are dealt out to so many; 0: none has one */
 	unsigned copies, r, w;
 	unsigned drift;         /* of a node's clock, in 1,000, at most */
 	unsigned storm_ms;      /* how long it storms */
@@ -60,7 +61,7 @@ struct swarm {
 /* Each by name: a run that fails is told, and made smaller, by them. */
 #define SWARM_FIELDS(X)                                                        \
 	X(nodes) X(joins) X(join_by_ms) X(leaves) X(forget) X(clients) X(workers) X(mixed)   \
-	X(partitions) X(expiry) X(copies) X(drift) X(keys) X(sessions)         \
+	X(partitions) X(zones) X(expiry) X(copies) X(drift) X(keys) X(sessions)         \
 	X(r) X(w) X(storm_ms) X(op_gap_ms)                                     \
 	X(crash_ms) X(break_ms) X(split_ms) X(pause_ms) X(jump_ms) X(full_ms)  \
 	X(slow_frame) X(hang_ms) X(fail_commit) X(fail_read) X(big)            \

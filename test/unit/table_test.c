@@ -490,11 +490,11 @@ START_TEST(golden_digests)
 	ck_assert_int_eq(table_next(&u, t, 0, 0, s, 30), 0);
 	ck_assert_int_eq(table_next(&v, u, 0, 0, s + 5, 24), 0);
 	digest_hex(&t->digest, text);
-	ck_assert_str_eq(text, "5d1e0684b1a42144ed6690115ffa0d99");
+	ck_assert_str_eq(text, "090c658c4112eca70ae63a7d826d8837");
 	digest_hex(&u->digest, text);
-	ck_assert_str_eq(text, "ff16ffae23fdc9cfaa590a8bac77ae18");
+	ck_assert_str_eq(text, "feb5f2c41f75f283f22639c3afbee23b");
 	digest_hex(&v->digest, text);
-	ck_assert_str_eq(text, "496a186f2426f196d24da687117808ef");
+	ck_assert_str_eq(text, "03563e3177db0119b8e63db6ffbf5011");
 	table_unref(t);
 	table_unref(u);
 	table_unref(v);
@@ -747,8 +747,8 @@ END_TEST
 START_TEST(each_rule_of_the_bytes_is_checked)
 {
 	/* epoch 0..7, collected 8..15, parent 16..31, partitions 32..35, n 36,
-	 * seats 37..38, seats from 39 (id 16, machine 16, weight 2), owners at the
-	 * end. */
+	 * seats 37..38, seats from 39 (id 16, machine 16, zone 8, rack 8, weight 2), owners
+	 * at the end. */
 	struct {
 		size_t at;
 		unsigned char is;
@@ -759,12 +759,12 @@ START_TEST(each_rule_of_the_bytes_is_checked)
 	    {36, 0},                /* n 0 */
 	    {36, 9},                /* n above the maximum */
 	    {37, 0},                /* no seats */
-	    {39 + 32, 0},           /* weight 0 */
-	    {39 + 33, 0xff},        /* weight above the maximum */
+	    {39 + 48, 0},           /* weight 0 */
+	    {39 + 49, 0xff},        /* weight above the maximum */
 	    {39, 0xff},             /* ids not ascending */
-	    {39 + 3 * 34, 9},       /* owner out of range */
-	    {39 + 3 * 34, 1},       /* owner twice */
-	    {39 + 3 * 34 + 3, 0xff} /* owner missing */
+	    {39 + 3 * 50, 9},       /* owner out of range */
+	    {39 + 3 * 50, 1},       /* owner twice */
+	    {39 + 3 * 50 + 3, 0xff} /* owner missing */
 	};
 	struct seat s[3];
 	struct table *t, *u;
@@ -782,10 +782,10 @@ START_TEST(each_rule_of_the_bytes_is_checked)
 
 		ck_assert_uint_ne(was, bad[i].is);
 		b->data[bad[i].at] = bad[i].is;
-		if (bad[i].is == 0xff && bad[i].at > 39 + 3 * 34)
+		if (bad[i].is == 0xff && bad[i].at > 39 + 3 * 50)
 			b->data[bad[i].at - 1] = 0xff;
 		ck_assert_msg(decode(&u, buf_slice(b)) == DYN_EPROTO, "case %zu", i);
-		if (bad[i].is == 0xff && bad[i].at > 39 + 3 * 34)
+		if (bad[i].is == 0xff && bad[i].at > 39 + 3 * 50)
 			b->data[bad[i].at - 1] = 1;
 		b->data[bad[i].at] = was;
 	}

@@ -728,6 +728,7 @@ END_TEST
 START_TEST(orders_given_at_once_all_hold)
 {
 	struct view *a = ring_of_three(), *b = view_ref(a);
+	struct digest zone, same;
 	struct record r;
 
 	give(&a, 2, 0, 300, NULL);
@@ -743,6 +744,14 @@ START_TEST(orders_given_at_once_all_hold)
 	ck_assert_uint_eq(of(a, 2)->state, RECORD_LEAVING);
 	ck_assert_uint_eq(record_weight(of(a, 2)), 300);
 	ck_assert_str_eq(record_location(of(a, 2)), "dc/z/r/m");
+	r = *of(a, 2);
+	record_zone(&r, &zone);
+	strcpy(r.location, "dc/other/r/m");
+	record_zone(&r, &same);
+	ck_assert_int_eq(digest_compare(&zone, &same), 0);
+	r.ordered_location[3] = 'y';
+	record_zone(&r, &same);
+	ck_assert_int_ne(digest_compare(&zone, &same), 0);
 	ck_assert_str_eq(of(a, 2)->address, "10.0.0.9:1");
 	give(&a, 2, 0, 0, "");
 	ck_assert_str_eq(record_location(of(a, 2)), "");
@@ -911,6 +920,45 @@ START_TEST(zones)
 	strcpy(b.location, "dc/z2/r1/m1");
 	record_zone(&b, &y);
 	ck_assert_int_ne(digest_compare(&x, &y), 0);
+	/* Empty labels and missing ones are the same. */
+	strcpy(a.location, "");
+	strcpy(b.location, "///m1");
+	record_zone(&a, &x);
+	record_zone(&b, &y);
+	ck_assert_int_eq(digest_compare(&x, &y), 0);
+	strcpy(a.location, "dc");
+	strcpy(b.location, "dc//r1");
+	record_zone(&a, &x);
+	record_zone(&b, &y);
+	ck_assert_int_eq(digest_compare(&x, &y), 0);
+}
+END_TEST
+
+/* Tables know the zones and racks of their members. */
+START_TEST(seats_have_locations)
+{
+	static const char *const location[] = {"a/z/r/m1", "a/z/r/m2", "a/z/r2/m3", "a/y/r/m4"};
+	struct view *v = ring_of_one(1), *w;
+	struct record r[4];
+	const struct seat *s[4];
+
+	for (unsigned i = 0; i < 4; i++) {
+		r[i] = record(i + 1);
+		r[i].stamp += 10;
+		strcpy(r[i].location, location[i]);
+		ck_assert_int_eq(view_with(&w, v, &r[i]), 0);
+		view_unref(v);
+		v = w;
+	}
+	ck_assert_int_eq(view_settle(&w, v), 0);
+	ck_assert_uint_eq(w->current->seats_count, 4);
+	for (unsigned i = 0; i < 4; i++)
+		s[i] = &w->current->seats[table_find(w->current, &r[i].id)];
+	ck_assert(s[0]->zone == s[1]->zone && s[0]->zone == s[2]->zone);
+	ck_assert(s[0]->zone != s[3]->zone);
+	ck_assert(s[0]->rack == s[1]->rack && s[0]->rack != s[2]->rack);
+	view_unref(v);
+	view_unref(w);
 }
 END_TEST
 
@@ -1201,6 +1249,7 @@ suite(void)
 	tcase_add_test(c, groups_follow_the_tables);
 	tcase_add_test(c, machines);
 	tcase_add_test(c, zones);
+	tcase_add_test(c, seats_have_locations);
 	c = tcase_create("bytes");
 	suite_add_tcase(s, c);
 	tcase_add_loop_test(c, bytes_and_back, 0, 4);
