@@ -1308,6 +1308,21 @@ begin_faults(struct world *w)
 	fault_again(w, EV_FULL, o->full_ms);
 }
 
+/* Two of the first ring; where members leave, so many that some are left. */
+static void
+give_seeds(struct world *w)
+{
+	unsigned step = w->o.leaves > 0 ? 1 : MAX(w->o.nodes - 1, 1u);
+	size_t len = 0;
+
+	for (unsigned i = 0; i < w->members && i < SEEDS; i += step) {
+		if (i >= w->o.nodes && w->o.leaves == 0)
+			break;
+		len += (size_t)snprintf(w->seeds + len, sizeof(w->seeds) - len, "%s127.0.0.1:%u",
+		    len > 0 ? "," : "", 7000 + 'a' + i);
+	}
+}
+
 static struct world *
 world_new(const struct swarm *o, uint64_t seed, bool trace)
 {
@@ -1333,8 +1348,7 @@ world_new(const struct swarm *o, uint64_t seed, bool trace)
 	for (unsigned i = 0; i < w->all; i++)
 		begin_node(w, i);
 	w->ring = first_ring(w);
-	snprintf(w->seeds, sizeof(w->seeds), "%s,%s", w->ring->records[0].address,
-	    w->ring->records[o->nodes - 1].address);
+	give_seeds(w);
 	return w;
 }
 

@@ -24,6 +24,7 @@
 
 #define MS NS_PER_MS
 #define NODES_MAX 1024
+#define SEEDS 30
 #define IDS_MAX 256 /* values in one answer */
 #define HEAL_LIMIT (120 * NS_PER_S)
 
@@ -148,7 +149,7 @@ struct world {
 	struct oracle *oracle;
 	struct outcome out;
 	struct view *ring; /* the first one */
-	char seeds[2 * DYN_ADDRESS_MAX];
+	char seeds[SEEDS * 20];
 	bool settled;     /* in the end all had the same view */
 	unsigned members; /* of the first ring and those that join it */
 	unsigned all;     /* with clients, which come after them */
