@@ -208,8 +208,12 @@ int
 identity_save_clean(dyn_node *n)
 {
 	unsigned char actor[8];
-	struct dyn_row row = meta_row("actor", actor, sizeof(actor));
+	struct dyn_row rows[2] = { meta_row("actor", actor, sizeof(actor)),
+		meta_row(FORGOT_ROW, "\1", 1) };
 
 	put_u64(actor, n->host.actor.incarnation);
-	return n->host.engine->apply(n->host.engine->self, &row, 1, DYN_DURABLE_DISK);
+	/* It was said before, but may have met a full disk.  A close that cannot say it is
+	 * not clean, and then the next start takes another actor too. */
+	return n->host.engine->apply(
+	    n->host.engine->self, rows, n->host.forgot ? 2 : 1, DYN_DURABLE_DISK);
 }

@@ -312,6 +312,7 @@ stop_threads(dyn_node *n, uint64_t until)
 
 		worker_figures(h->workers[i], &f);
 		h->actor.incarnation = MAX(h->actor.incarnation, f.incarnation);
+		h->forgot = h->forgot || f.forgot;
 	}
 	return left;
 }

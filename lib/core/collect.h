@@ -34,7 +34,8 @@
  * A forgotten event must not happen twice: a context that is kept for long would
  * cover the second.  So an owner mints nothing at or below the largest counter of
  * its actor that it has forgotten, of whatever key (struct store, floor); a start
- * after that is one under another actor (the row FORGOT_ROW).
+ * after that is one under another actor (the row FORGOT_ROW).  The same holds for rows
+ * that are swept away.
  *
  * What one owner has forgotten and another not yet differs, and the exchange of
  * trees may bring it back.  That costs a round and loses nothing.

@@ -327,7 +327,9 @@ sweep_partition(struct collect *c, unsigned partition, struct moment m, struct o
 		return false;
 	}
 	c->clear.found = true;
-	if (rc == 0)
+	/* With the rows goes what they know of our events; see FORGOT_ROW. */
+	collect_say_forgot(c, out);
+	if (rc == 0 && c->said_forgot)
 		rows = rows_new(ROWS_LEFT, partition, c->next_number, buf_slice(names));
 	c->clear.next_at = m.now + COLLECT_REST; /* without memory, or it cannot be read */
 	if (rows != NULL) {

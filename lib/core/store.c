@@ -621,6 +621,22 @@ store_forget(struct store *s, struct dyn_slice name, const struct digest *digest
 	return 0;
 }
 
+/* The row goes, and what it knows of our events with it: should the key be ours again, it
+ * comes from others, who may have forgotten them by then.  None of our numbers is used
+ * again; if there is no telling which those were, under another actor. */
+static void
+part_with(struct store *s, struct dyn_slice now)
+{
+	struct object o;
+
+	if (object_decode(&o, now) != 0) {
+		store_renew(s);
+		return;
+	}
+	s->floor = MAX(s->floor, clock_max(&o.clock, s->actor));
+	object_fini(&o);
+}
+
 static int
 remove_row(struct store *s, struct dyn_slice name, bool damaged_only, uint64_t *number)
 {
@@ -633,12 +649,12 @@ remove_row(struct store *s, struct dyn_slice name, bool damaged_only, uint64_t *
 	*number = 0;
 	rc = look(s, at, &e, &now);
 	if (rc == DYN_ECORRUPT) {
-		/* It may have held events of ours: none of their numbers is to be used
-		 * again, and there is no telling which those were. */
 		s->damaged = false;
 		store_renew(s);
 	} else if (rc != 0 || now.len == 0 || damaged_only) {
 		return rc;
+	} else {
+		part_with(s, now);
 	}
 	none = buf_new(0);
 	if (none == NULL)

@@ -747,6 +747,12 @@ work_committing(const struct work *w)
 	return w->stores && (s->open != NULL || MAX(s->committed, s->failed) < s->given);
 }
 
+bool
+work_forgot(const struct work *w)
+{
+	return w->store.floor > 0;
+}
+
 uint64_t
 work_incarnation(const struct work *w)
 {

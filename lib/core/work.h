@@ -159,6 +159,7 @@ size_t work_requests(const struct work *); /* in progress */
 uint64_t work_unwritten(const struct work *);
 bool work_committing(const struct work *); /* a batch is open or out */
 uint64_t work_incarnation(const struct work *); /* of the actor now */
+bool work_forgot(const struct work *); /* events of the actor: it is not to be kept */
 uint64_t work_skewed(const struct work *); /* equal dots, unequal bytes: an alarm */
 /* Why a row could not be read since this was asked last, or 0. */
 int work_read_error(struct work *);

@@ -31,6 +31,7 @@ struct host {
 	struct dyn_engine *engine;       /* NULL for a client */
 	struct actor actor, standin;
 	bool actor_kept; /* the actor is that of an earlier process */
+	bool forgot;     /* at the end: events of it were forgotten (FORGOT_ROW) */
 	uint64_t hint_bytes_max, hint_age_max_ms, collect_period_ms;
 	unsigned workers_count, siblings_max, w;
 	unsigned partitions;             /* of the saved view; 0 = there is none */

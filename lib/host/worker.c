@@ -416,6 +416,7 @@ publish_figures(struct worker *w)
 	w->figures.skewed = work_skewed(w->work);
 	w->figures.requests = work_requests(w->work);
 	w->figures.incarnation = work_incarnation(w->work);
+	w->figures.forgot = work_forgot(w->work);
 	pthread_mutex_unlock(&w->lock);
 	w->figures_at = w->loop.now;
 	w->figures_old = false;

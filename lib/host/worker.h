@@ -57,6 +57,7 @@ struct worker_figures {
 	struct work_stats work;
 	uint64_t bytes, unwritten, skewed, requests;
 	uint64_t incarnation; /* of the actor */
+	bool forgot;          /* work_forgot */
 };
 void worker_figures(struct worker *, struct worker_figures *);
 
