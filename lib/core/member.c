@@ -193,7 +193,9 @@ verify(struct member *m, const struct view *v, struct outbox *out)
 static bool
 is_stale(const struct member *m, const struct view *v)
 {
-	return m->state == MEMBER_IN && record_is_member(&m->self) && v->base != NULL &&
+	const struct record *self = view_find(v, &m->self.id);
+
+	return m->state == MEMBER_IN && self != NULL && record_is_member(self) && v->base != NULL &&
 	    v->base->collected > MAX(m->view->current->epoch, m->cleared);
 }
 

@@ -8,7 +8,9 @@
  *     know an owner that already counts on hearing of every write.  This is
  *     the fence a newcomer's transfer relies on.
  *   - GET of a sender that reads by a table which, as we know, is not written
- *     to any more: one older than our base.
+ *     to any more: one older than our base.  In SWITCHED that may be so of our base
+ *     too; a member that reads by it holds up the end of SWITCHED, but a client, or
+ *     who has left, is waited for by nobody: it has to read by current then.
  *   - both, if we own the partition by neither table and do not know better.
  * A PUT with an owner's name on it is a hint (paper 4.6): this node keeps it for
  * that owner, unless it is an owner itself.
@@ -126,20 +128,27 @@ replica_stored(struct work *w, const struct waiter *waiter, int rc, struct outbo
 
 /* Does the sender read by a table that is not read from any more? */
 static bool
-reads_by_old(const struct work *w, const struct frame *f)
+reads_by_old(const struct work *w, const struct dyn_id *from, const struct frame *f)
 {
+	const struct record *rec = view_find(w->view, from);
+	bool is_member = rec != NULL && record_is_member(rec);
+	/* Once this node has followed in SWITCHED, others may take it for settled. */
+	const struct table *t = view_phase(w->view) == VIEW_SWITCHED && !is_member ?
+	    w->view->current : w->view->base;
+
 	/* From SWITCHED on a view's reads go by its own table. */
-	return f->epoch < 4 * w->view->base->epoch + VIEW_SWITCHED;
+	return f->epoch < 4 * t->epoch + VIEW_SWITCHED;
 }
 
 static int
-get_check(const struct work *w, const struct frame *f, const struct msg_get *get)
+get_check(const struct work *w, const struct dyn_id *from, const struct frame *f,
+    const struct msg_get *get)
 {
 	if (!w->stores || !name_is_good(w, get->name))
 		return DYN_EPROTO;
 	if (view_stamp_is_ahead(w->view, f->epoch))
 		return DYN_EBUSY;
-	if (reads_by_old(w, f) ||
+	if (reads_by_old(w, from, f) ||
 	    (get->hints == 0 && !owns(w, get->name) && !frame_is_newer(w, f)))
 		return DYN_EMOVED;
 	return 0;
@@ -172,7 +181,7 @@ find_copy(struct work *w, const struct msg_get *get, struct buf **object)
 }
 
 void
-replica_get(struct work *w, uint64_t conn, const struct frame *f, const struct msg_get *get,
+replica_get(struct work *w, const struct dyn_id *from, uint64_t conn, const struct frame *f, const struct msg_get *get,
     struct moment m, struct outbox *out)
 {
 	union msg ack;
@@ -181,7 +190,7 @@ replica_get(struct work *w, uint64_t conn, const struct frame *f, const struct m
 
 	(void)m;
 	w->stats.replica_gets++;
-	rc = get_check(w, f, get);
+	rc = get_check(w, from, f, get);
 	memset(&ack.get_ack, 0, sizeof(ack.get_ack));
 	if (rc == 0)
 		rc = find_copy(w, get, &object);

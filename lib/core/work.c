@@ -336,7 +336,7 @@ dispatch(struct work *w, const struct dyn_id *from, uint64_t conn, const struct 
 		replica_put(w, conn, f, &msg->put, m, out);
 		return 0;
 	case MSG_GET:
-		replica_get(w, conn, f, &msg->get, m, out);
+		replica_get(w, from, conn, f, &msg->get, m, out);
 		return 0;
 	case MSG_ASK:
 		replica_ask(w, conn, f, &msg->ask, m, out);

@@ -48,9 +48,10 @@
  * side is not in the winner; it gets its seat in the next table.  So epochs are
  * at most one for each change of members, plus none for a fork.
  *
- * What this does not cover: clients are not members, and a client that was cut
- * off during a whole change may read by a table that is not written to any
- * more; replicas refuse what is older than their base.  A directory that was
+ * Clients, and who has left, are not members: one that was cut off during a whole
+ * change may want to read by a table that is not written to any more.  Replicas refuse
+ * that (core/replica.c): an owner by the old table has said reading before it ceased to
+ * be written to, so it is in SWITCHED at least.  A directory that was
  * rolled back forgets which marks it set; its incarnation is raised, and repair
  * (paper 4.7) is to bring its data up to date, after it was cleared if it is from
  * before a fence (STALE, in core/member.h).  A member that is down holds up

@@ -548,6 +548,28 @@ START_TEST(each_allocation_fails)
 }
 END_TEST
 
+/* In SWITCHED a member may still read by the table before, as its word is waited for;
+ * a client, or somebody who has left, may not. */
+START_TEST(strangers_read_by_the_newer_table)
+{
+	struct view *v[4];
+	struct script *s;
+
+	phases(v);
+	s = script_new(&(struct script_options){ .self = 'a', .view = view_ref(v[2]) });
+	script_peer_get(s, 'b', v[1], 1, "k");
+	ck_assert(strstr(script_trace(s), "GET_ACK 7 #1 ok") != NULL);
+	for (char from = 'y'; from <= 'z'; from++) {
+		script_peer_get(s, from, v[1], 2, "k");
+		ck_assert(strstr(script_trace(s), "GET_ACK 7 #2 EMOVED") != NULL);
+		script_peer_get(s, from, v[2], 3, "k");
+		ck_assert(strstr(script_trace(s), "GET_ACK 7 #3 ok") != NULL);
+	}
+	script_free(s);
+	drop(v);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -579,6 +601,7 @@ suite(void)
 	c = tcase_create("failures");
 	suite_add_tcase(s, c);
 	tcase_add_test(c, each_allocation_fails);
+	tcase_add_test(c, strangers_read_by_the_newer_table);
 	return s;
 }
 
