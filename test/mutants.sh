@@ -25,7 +25,7 @@ guards()
 	case $1 in
 	versions-*) echo clock object hlc key context merge versions_property ;;
 	storage-*) echo engine dir engine_fault engine_crash ;;
-	members-*) echo table view member ;;
+	members-*) echo table zones view member ;;
 	net-*) echo loop queues conn tls ;;
 	detect-*) echo detect ;;
 	hint-*) echo quorum standin hint store write core_ring ;;
