@@ -187,7 +187,7 @@ CHECK = B='$B' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' MAKE='$(MAKE)' FLAGS='$(FLAGS)
 	FUZZ='$(FUZZ)' FIGURES='$(FIGURES)' CLUSTER='$(CLUSTER)' SIM='$(SIM)' SEEDS='$(SEEDS)' FIRST='$(FIRST)' \
 	test/check.sh
 
-.PHONY: check threaded demo bench bench-engine bench-handoff bench-detect bench-repair bench-outage bench-restart accuse split scale churn chaos cover mutants tidy analyze format $(STEPS)
+.PHONY: check threaded demo bench bench-engine bench-handoff bench-detect bench-repair bench-outage bench-restart placement accuse split scale churn chaos cover mutants tidy analyze format $(STEPS)
 check: programs
 	@+$(CHECK) $(STEPS)
 header:
@@ -234,6 +234,8 @@ bench-outage: $(BENCH)
 	@CK_DEFAULT_TIMEOUT=300 CK_VERBOSITY=silent $B/test/bench/outage_bench
 bench-restart: $(BENCH)
 	@GIB='$(GIB)' CK_DEFAULT_TIMEOUT=900 CK_VERBOSITY=silent $B/test/bench/restart_bench
+placement: $B/test/bench/placement_bench
+	@$<
 accuse: $B/test/sim/accuse
 	@$B/test/sim/accuse $(or $(HOURS),200) $(or $(LOSS),5)
 split: $B/test/sim/split
@@ -328,6 +330,7 @@ help:
 #=              bench-outage: calls that fail while one of five is dead;
 #=              bench-restart: until a process with GIB=1 of data serves;
 #=              BENCH_ARGS= are passed on
+#=   placement  how good tables are, what changes move, how long they take
 #=   accuse     false accusations by the detector: HOURS=200 of a ring of five,
 #=              LOSS=5 per cent of its packets lost
 #=   split      writes on both sides of a simulated ring of five cut in two:

@@ -221,7 +221,9 @@ struct dyn_options {
 	enum dyn_join join;
 	/* "dc/zone/rack/machine", labels of 1..63 bytes without '/'; fewer
 	 * labels fill from the left.  Two peers with the same machine never
-	 * hold the same key.  Default: zone unset, machine = this host's
+	 * hold the same key; its copies are spread evenly over zones, then over
+	 * the racks of a zone, which comes before weights.  Peers without a zone
+	 * share one.  Default: zone unset, machine = this host's
 	 * machine id, or, if the advertised address is a loopback address,
 	 * a machine of its own. */
 	const char *location;

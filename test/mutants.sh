@@ -27,7 +27,7 @@ guards()
 	storage-*) echo engine dir engine_fault engine_crash hint ;;
 	fire-*) echo cluster/fire ;;
 	change-*) echo cluster/change ;;
-	members-*) echo table view member ;;
+	members-*) echo table zones view member ;;
 	net-*) echo loop queues conn tls ;;
 	detect-*) echo detect ;;
 	hint-*) echo quorum standin hint store write core_ring ;;

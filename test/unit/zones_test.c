@@ -226,6 +226,31 @@ START_TEST(changed_rings)
 }
 END_TEST
 
+/* All weights and locations change at once: most places are found by chains. */
+START_TEST(everything_changes)
+{
+	struct layout l;
+	struct table *t, *u;
+
+	layout_init(&l, 8000 + (uint64_t)_i);
+	for (unsigned i = 0; i < 6 + (unsigned)_i % 10; i++)
+		layout_add(&l, i % 3, i % 2, 100);
+	t = layout_table(&l, NULL, 64, 2 + (unsigned)_i % 6);
+	for (int step = 0; step < 4; step++) {
+		for (unsigned i = 0; i < l.count; i++) {
+			l.seat[i].weight = 25u << rng_below(&l.rng, 4);
+			l.seat[i].zone = rng_below(&l.rng, 4);
+			l.seat[i].rack = rng_below(&l.rng, 3);
+		}
+		u = layout_table(&l, t, 0, 0);
+		check_table(u);
+		table_unref(t);
+		t = u;
+	}
+	table_unref(t);
+}
+END_TEST
+
 /* The joiner has its share at once, in a zone that alone can feed it too. */
 START_TEST(newcomers_are_filled)
 {
@@ -386,6 +411,7 @@ suite(void)
 	tcase_add_loop_test(c, one_zone_is_even, 3, 101);
 	tcase_add_loop_test(c, zones_and_weights, 5, 101);
 	tcase_add_loop_test(c, changed_rings, 0, 20);
+	tcase_add_loop_test(c, everything_changes, 0, 60);
 	test_case(s, "hard layouts", hard_layouts);
 	test_case(s, "weights", spread_comes_before_weight);
 	test_case(s, "racks", racks_of_a_zone);
