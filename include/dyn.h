@@ -794,7 +794,8 @@ DYN_API int dyn_member_status(dyn_node *, struct dyn_id, unsigned timeout_ms,
  *	leave     others take over what a node owns, and what it keeps for others; then
  *	          it has left, and may be closed
  *	forget    a node that is dead for good is not waited for any more.  What only
- *	          it had is lost; if it lives, it stops (DYN_ELEFT)
+ *	          it had is lost; if it lives, it stops (DYN_ELEFT) once it hears of it,
+ *	          and until then may read what is old, or have others do so
  *	replace   join and forget at once: the one gets what the other had
  *	weight    a node's share, relative to those of others
  *	location  "dc/zone/rack/machine" of a node; "" = as its options say

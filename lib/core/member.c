@@ -93,6 +93,14 @@ mark_reading(struct member *m, const struct view *v)
 	return true;
 }
 
+bool
+member_counts(const struct member *m, const struct view *v)
+{
+	const struct record *self = view_find(v, &m->self.id);
+
+	return self != NULL && record_is_member(self);
+}
+
 /* My record and the steps that are due, until nothing changes. */
 static int
 settle(struct member *m, struct view **v, struct moment now, struct outbox *out)
@@ -105,6 +113,9 @@ settle(struct member *m, struct view **v, struct moment now, struct outbox *out)
 		overtake(m, mine, now, out);
 	do {
 		rc = put_self(m, v);
+		/* Nobody waits for who is no member, so it makes no table (view.c, forks). */
+		if (rc == 0 && !member_counts(m, *v))
+			return 0;
 		if (rc == 0)
 			rc = view_settle(&next, *v);
 		if (rc != 0)
@@ -193,9 +204,7 @@ verify(struct member *m, const struct view *v, struct outbox *out)
 static bool
 is_stale(const struct member *m, const struct view *v)
 {
-	const struct record *self = view_find(v, &m->self.id);
-
-	return m->state == MEMBER_IN && self != NULL && record_is_member(self) && v->base != NULL &&
+	return m->state == MEMBER_IN && member_counts(m, v) && v->base != NULL &&
 	    v->base->collected > MAX(m->view->current->epoch, m->cleared);
 }
 

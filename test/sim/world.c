@@ -978,9 +978,9 @@ leave(struct world *w, bool forget)
 		(void)order(w, n, RECORD_LEAVING);
 		return;
 	}
-	/* Dead, or only thought to be. */
+	/* Dead, or only thought to be; but then nothing else changes (model/view.c). */
 	w->forgotten = world_index_of(w, n);
-	if (world_below(w, 2) == 0) {
+	if (w->o.joins > 0 || w->o.leaves > 1 || world_below(w, 2) == 0) {
 		n->gone = true;
 		crash(w, n);
 	}
