@@ -181,8 +181,8 @@ find_copy(struct work *w, const struct msg_get *get, struct buf **object)
 }
 
 void
-replica_get(struct work *w, const struct dyn_id *from, uint64_t conn, const struct frame *f, const struct msg_get *get,
-    struct moment m, struct outbox *out)
+replica_get(struct work *w, const struct dyn_id *from, uint64_t conn, const struct frame *f,
+    const struct msg_get *get, struct moment m, struct outbox *out)
 {
 	union msg ack;
 	struct buf *object = NULL;

@@ -187,8 +187,8 @@ void park_free(struct request *);
 /* replica.c */
 void replica_put(struct work *, uint64_t conn, const struct frame *, const struct msg_put *,
     struct moment, struct outbox *);
-void replica_get(struct work *, const struct dyn_id *from, uint64_t conn, const struct frame *, const struct msg_get *,
-    struct moment, struct outbox *);
+void replica_get(struct work *, const struct dyn_id *from, uint64_t conn,
+    const struct frame *, const struct msg_get *, struct moment, struct outbox *);
 void replica_ask(struct work *, uint64_t conn, const struct frame *, const struct msg_ask *,
     struct moment, struct outbox *);
 void replica_stored(struct work *, const struct waiter *, int rc, struct outbox *);

@@ -36,7 +36,7 @@ load_at(unsigned window)
 }
 
 static double
-off_balance(const struct layout *l, const uint64_t *load)
+off_balance(const struct spread *l, const uint64_t *load)
 {
 	double mean = 0;
 	unsigned off = 0;
@@ -50,7 +50,7 @@ off_balance(const struct layout *l, const uint64_t *load)
 
 /* The keys in use are others in each window; which, is the same for both layouts. */
 static void
-window_run(struct day *d, unsigned window, const struct layout l[KINDS], struct rng *rng)
+window_run(struct day *d, unsigned window, const struct spread l[KINDS], struct rng *rng)
 {
 	size_t keys = (size_t)(d->load[window] * d->keys), rank;
 	uint64_t load[KINDS][NODES], set = rng_next(rng);
@@ -70,7 +70,7 @@ window_run(struct day *d, unsigned window, const struct layout l[KINDS], struct 
 		uint64_t at = mix64(set + i);
 
 		for (unsigned k = 0; k < KINDS; k++) {
-			size_t p = layout_find(&l[k], at);
+			size_t p = spread_find(&l[k], at);
 
 			for (unsigned n = 0; n < COPIES; n++)
 				load[k][l[k].owners[p * COPIES + n]] += hits[i];
@@ -136,14 +136,14 @@ main(int argc, char **argv)
 		for (unsigned w = 0; w < WINDOWS; w++)
 			d.load[w] = load_at(w);
 		for (unsigned day = 0; day < days; day++) {
-			struct layout l[KINDS];
+			struct spread l[KINDS];
 
 			for (unsigned k = 0; k < KINDS; k++)
-				layout_init(&l[k], &setup[k], &rng);
+				spread_init(&l[k], &setup[k], &rng);
 			for (unsigned w = 0; w < WINDOWS; w++)
 				window_run(&d, w, l, &rng);
 			for (unsigned k = 0; k < KINDS; k++)
-				layout_fini(&l[k]);
+				spread_fini(&l[k]);
 		}
 		for (unsigned k = 0; k < KINDS; k++)
 			for (unsigned w = 0; w < WINDOWS; w++)

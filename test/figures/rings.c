@@ -79,7 +79,7 @@ equal_end(size_t i, size_t q)
 }
 
 static void
-place_by_tokens(struct layout *l, const struct rings_setup *o, struct rng *rng)
+place_by_tokens(struct spread *l, const struct rings_setup *o, struct rng *rng)
 {
 	struct token *t = tokens_draw(o, rng);
 	size_t count = (size_t)o->nodes * o->tokens, next = 0;
@@ -98,7 +98,7 @@ place_by_tokens(struct layout *l, const struct rings_setup *o, struct rng *rng)
 }
 
 static void
-place_equally(struct layout *l, const struct rings_setup *o, struct rng *rng)
+place_equally(struct spread *l, const struct rings_setup *o, struct rng *rng)
 {
 	struct token *t = must(calloc(l->count, sizeof(*t))), swap;
 	size_t k;
@@ -203,7 +203,7 @@ table_size(const struct table *t)
 }
 
 static void
-place_ours(struct layout *l, const struct rings_setup *o, struct rng *rng)
+place_ours(struct spread *l, const struct rings_setup *o, struct rng *rng)
 {
 	struct seat *seats = must(calloc(o->nodes, sizeof(*seats)));
 	struct table *t;
@@ -225,7 +225,7 @@ place_ours(struct layout *l, const struct rings_setup *o, struct rng *rng)
 /* Ours as it is.  For the paper's strategies the same records, and in place of the
  * table the tokens of each node, or the node of each partition. */
 static void
-measure_sizes(struct layout *l, const struct rings_setup *o, struct rng *rng)
+measure_sizes(struct spread *l, const struct rings_setup *o, struct rng *rng)
 {
 	struct rings_setup like = *o;
 	struct view *v;
@@ -243,7 +243,7 @@ measure_sizes(struct layout *l, const struct rings_setup *o, struct rng *rng)
 /* ------------------------------------------------------------------ layout */
 
 void
-layout_init(struct layout *l, const struct rings_setup *o, struct rng *rng)
+spread_init(struct spread *l, const struct rings_setup *o, struct rng *rng)
 {
 	memset(l, 0, sizeof(*l));
 	l->nodes = o->nodes;
@@ -264,7 +264,7 @@ layout_init(struct layout *l, const struct rings_setup *o, struct rng *rng)
 }
 
 void
-layout_fini(struct layout *l)
+spread_fini(struct spread *l)
 {
 	free(l->end);
 	free(l->owners);
@@ -287,7 +287,7 @@ below(const uint64_t *list, size_t count, uint64_t v)
 }
 
 size_t
-layout_find(const struct layout *l, uint64_t position)
+spread_find(const struct spread *l, uint64_t position)
 {
 	/* What is behind the last token belongs to the first. */
 	return below(l->end, l->count, position) % l->count;
@@ -295,13 +295,13 @@ layout_find(const struct layout *l, uint64_t position)
 
 /* Keys up to the end of partition i. */
 static size_t
-keys_until(const struct layout *l, const struct keys *k, size_t i)
+keys_until(const struct spread *l, const struct keys *k, size_t i)
 {
 	return l->end[i] == UINT64_MAX ? k->count : below(k->position, k->count, l->end[i] + 1);
 }
 
 double
-layout_efficiency(const struct layout *l, const struct keys *k)
+spread_efficiency(const struct spread *l, const struct keys *k)
 {
 	double *load = must(calloc(l->nodes, sizeof(*load))), most = 0, part;
 	size_t from = 0, to;

@@ -28,7 +28,7 @@ struct rings_setup {
 };
 
 /* Partitions, ascending, each up to and with its end. */
-struct layout {
+struct spread {
 	unsigned nodes, n;
 	size_t count;
 	uint64_t *end;
@@ -38,10 +38,10 @@ struct layout {
 	size_t placement_bytes, view_bytes;
 };
 
-void layout_init(struct layout *, const struct rings_setup *, struct rng *);
-void layout_fini(struct layout *);
+void spread_init(struct spread *, const struct rings_setup *, struct rng *);
+void spread_fini(struct spread *);
 /* Its partition. */
-size_t layout_find(const struct layout *, uint64_t position);
+size_t spread_find(const struct spread *, uint64_t position);
 
 /* Keys ascending by their place on the ring, each with how often it is asked for,
  * by its rank in a random order: 1 / rank ^ exponent. */
@@ -55,7 +55,7 @@ void keys_init(struct keys *, size_t count, double exponent, uint64_t seed);
 void keys_fini(struct keys *);
 /* Load balancing efficiency: average load of a node to that of the hottest, if
  * all owners of a key serve its requests. */
-double layout_efficiency(const struct layout *, const struct keys *);
+double spread_efficiency(const struct spread *, const struct keys *);
 
 /* The place of key number i of a set on the ring, by the library's hash. */
 uint64_t key_position(uint64_t set, uint64_t i);

@@ -60,18 +60,18 @@ measure(struct curve *c, const struct keys *k, struct rng *rng)
 {
 	for (size_t i = 0; i < c->count; i++) {
 		struct rings_setup o = setup_of(c, &c->point[i]);
-		struct layout l;
+		struct spread l;
 		double e;
 
-		layout_init(&l, &o, rng);
-		e = layout_efficiency(&l, k);
+		spread_init(&l, &o, rng);
+		e = spread_efficiency(&l, k);
 		c->point[i].efficiency += e;
 		c->point[i].worst = fmin(c->point[i].worst, e);
 		if (o.sizes) {
 			c->point[i].placement_bytes = (double)l.placement_bytes;
 			c->point[i].view_bytes = (double)l.view_bytes;
 		}
-		layout_fini(&l);
+		spread_fini(&l);
 	}
 }
 
@@ -146,14 +146,14 @@ print_skewed(size_t keys_count, struct rng *rng)
 	for (size_t i = 0; i < sizeof(exponents) / sizeof(exponents[0]); i++) {
 		const struct rings_setup o = {.strategy = OURS, .nodes = NODES, .n = COPIES,
 		    .partitions = 1024};
-		struct layout l;
+		struct spread l;
 		struct keys k;
 
 		keys_init(&k, keys_count, exponents[i], 1);
-		layout_init(&l, &o, rng);
+		spread_init(&l, &o, rng);
 		printf("    %8.1f  %16.4f  %10.3f\n", exponents[i], 100 / k.sum[k.count],
-		    layout_efficiency(&l, &k));
-		layout_fini(&l);
+		    spread_efficiency(&l, &k));
+		spread_fini(&l);
 		keys_fini(&k);
 	}
 }
