@@ -555,8 +555,13 @@ member_change(struct member *m, struct view *v, struct moment now, struct outbox
 	if (m->state == MEMBER_IN) {
 		member_learn(m, v, now, out);
 	} else if (m->state == MEMBER_CLIENT) {
+		struct view *both = NULL;
+
+		/* With what was ordered before and nobody has taken yet. */
+		if (m->change == NULL || view_merge(&both, m->change, v) != 0)
+			both = view_ref(v);
 		view_unref(m->change);
-		m->change = view_ref(v);
+		m->change = both;
 		gossip_tell_change(m, now, out);
 	}
 }

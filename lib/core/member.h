@@ -100,7 +100,7 @@ void member_learn(struct member *, struct view *, struct moment, struct outbox *
  * buf over.  What others tell comes by FX_LEDGER. */
 void member_ledger(struct member *, struct buf *);
 /* Orders: a view made of ours (view_order).  A client has a member told, again and again
- * until one has taken it; the last change only. */
+ * until one has taken it. */
 void member_change(struct member *, struct view *, struct moment, struct outbox *);
 /* A frame showed that this member has another table: gossip with it now. */
 void member_poke(struct member *, const struct dyn_id *, struct moment, struct outbox *);
