@@ -224,13 +224,7 @@ wait_for_ring(dyn_node *n, struct dyn_error *error)
 	struct timespec until;
 	int rc = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(n->open_timeout_ms / 1000);
-	until.tv_nsec += (long)(n->open_timeout_ms % 1000) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
+	host_deadline(&until, n->open_timeout_ms);
 	pthread_mutex_lock(&h->lock);
 	while (rc == 0 && h->failure.code == 0 && (h->view == NULL || h->view->base == NULL))
 		rc = pthread_cond_timedwait(&h->changed, &h->lock, &until);

@@ -8,8 +8,6 @@
 
 #include "host/gossip.h"
 
-#include <time.h>
-
 /* What one node takes in while nothing else is to do, cautiously. */
 #define BYTES_PER_S (16u << 20)
 
@@ -245,18 +243,6 @@ has_left(const struct view *v, const struct order *o)
 	return r != NULL && !record_is_here(r);
 }
 
-static void
-deadline(struct timespec *until, unsigned ms)
-{
-	clock_gettime(CLOCK_MONOTONIC, until);
-	until->tv_sec += (time_t)(ms / 1000);
-	until->tv_nsec += (long)(ms % 1000) * 1000000;
-	if (until->tv_nsec >= 1000000000) {
-		until->tv_sec++;
-		until->tv_nsec -= 1000000000;
-	}
-}
-
 /* Until the published view is so for all orders, or the node has failed. */
 static int
 await(struct host *h, const struct dyn_plan *p,
@@ -313,7 +299,7 @@ dyn_plan_commit(dyn_plan *p, unsigned timeout_ms)
 		rc = DYN_EDEADLK;
 	if (rc != 0)
 		return rc;
-	deadline(&until, timeout_ms != 0 ? timeout_ms : p->node->timeout_ms);
+	host_deadline(&until, timeout_ms != 0 ? timeout_ms : p->node->timeout_ms);
 	return commit(p, &until);
 }
 
@@ -332,7 +318,7 @@ dyn_leave(dyn_node *n, unsigned timeout_ms)
 	if (rc == 0)
 		rc = dyn_plan_leave(p, n->host.self);
 	if (rc == 0) {
-		deadline(&until, timeout_ms);
+		host_deadline(&until, timeout_ms);
 		rc = commit(p, &until);
 	}
 	if (rc == 0)

@@ -29,6 +29,18 @@ host_fini(struct host *h)
 	pthread_mutex_destroy(&h->lock);
 }
 
+void
+host_deadline(struct timespec *until, unsigned ms)
+{
+	clock_gettime(CLOCK_MONOTONIC, until);
+	until->tv_sec += (time_t)(ms / 1000);
+	until->tv_nsec += (long)(ms % 1000) * 1000000;
+	if (until->tv_nsec >= 1000000000) {
+		until->tv_sec++;
+		until->tv_nsec -= 1000000000;
+	}
+}
+
 struct moment
 host_moment(const struct loop *l)
 {

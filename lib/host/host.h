@@ -11,6 +11,8 @@
 #include "core/work.h"
 #include "host/conn.h"
 
+#include <time.h>
+
 #define WORKERS_MAX 64
 
 struct worker;
@@ -63,6 +65,8 @@ struct host {
 
 int host_init(struct host *) DYN_CHECK;
 void host_fini(struct host *);
+/* For waits on `changed`: so many ms from now. */
+void host_deadline(struct timespec *, unsigned ms);
 struct moment host_moment(const struct loop *);
 void host_log(struct host *, enum dyn_log_level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
