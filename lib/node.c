@@ -19,7 +19,6 @@
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
-#include <time.h>
 
 static uint64_t
 random_seed(void)

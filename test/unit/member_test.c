@@ -842,6 +842,69 @@ START_TEST(strangers_get_no_view)
 }
 END_TEST
 
+static void
+order(struct sim *s, unsigned by, const struct node *of, uint8_t state)
+{
+	const struct order o = { .id = of->id, .state = state };
+	struct view *v;
+
+	ck_assert_int_eq(view_order(&v, s->node[by].view, &o, 1), 0);
+	member_change(s->node[by].m, v, sim_moment(s), &s->out);
+	view_unref(v);
+	sim_carry_out(s, by);
+}
+
+/* Nobody waits for its word: it makes no table, and takes nobody in. */
+START_TEST(who_has_left_admits_nobody)
+{
+	struct sim *s = sim_new(971);
+	struct node *left, *late;
+	uint64_t epoch;
+
+	s->partitions = 32;
+	sim_add(s, NULL);
+	sim_add(s, FIRST);
+	left = sim_add(s, FIRST);
+	sim_agree(s, 30 * NS_PER_S);
+	order(s, 0, left, RECORD_LEAVING);
+	sim_run(s, 10 * NS_PER_S);
+	ck_assert_int_eq(view_find(left->view, &left->id)->state, RECORD_LEFT);
+	ck_assert(!left->failed);
+	epoch = s->node[0].view->current->epoch;
+	late = sim_node(s, "127.0.0.1:7003");
+	sim_start(s, late, left->address);
+	sim_run(s, 5 * NS_PER_S);
+	ck_assert_ptr_null(late->view);
+	ck_assert_uint_eq(s->node[0].view->current->epoch, epoch);
+	/* Back it is not itself any more. */
+	sim_stop(left);
+	sim_start(s, left, FIRST);
+	ck_assert(left->failed);
+	ck_assert_int_eq(left->rc, DYN_ELEFT);
+	sim_free(s);
+}
+END_TEST
+
+/* It hears of it, and goes no further. */
+START_TEST(who_was_forgotten_ends)
+{
+	struct sim *s = sim_new(972);
+	struct node *gone;
+
+	s->partitions = 32;
+	sim_add(s, NULL);
+	gone = sim_add(s, FIRST);
+	sim_agree(s, 30 * NS_PER_S);
+	order(s, 0, gone, RECORD_FORGOTTEN);
+	sim_run(s, 5 * NS_PER_S);
+	ck_assert(gone->failed);
+	ck_assert_int_eq(gone->rc, DYN_ELEFT);
+	ck_assert_uint_eq(s->node[0].view->current->seats_count, 1);
+	ck_assert_int_eq(view_phase(s->node[0].view), VIEW_SETTLED);
+	sim_free(s);
+}
+END_TEST
+
 /* Data that is complete by a table that was replaced meanwhile says nothing. */
 START_TEST(synced_counts_for_current_only)
 {
@@ -1061,6 +1124,8 @@ suite(void)
 	tcase_add_test(c, garbage_closes_the_connection);
 	tcase_add_test(c, strangers_get_no_view);
 	tcase_add_test(c, synced_counts_for_current_only);
+	tcase_add_test(c, who_has_left_admits_nobody);
+	tcase_add_test(c, who_was_forgotten_ends);
 	tcase_add_test(c, what_the_other_lacks_is_sent);
 	tcase_add_test(c, pokes_are_damped);
 	tcase_add_test(c, foreign_tables_are_reported);
