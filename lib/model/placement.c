@@ -10,7 +10,7 @@
  *	4. take      nodes above their quota hand partitions to those below
  *	5. augment   what 3 and 4 could not place is placed by chains of
  *	             replacements, so that nobody is left under-filled
- *	6. regret    undo pairs of moves that turned out to be needless
+ *	6. regret    undo moves that turned out to be needless, in rounds
  *	7. firsts    the first owners, who coordinate, are spread evenly too
  *
  * Invariant, from step 2 on: the owners of a partition can be completed to k that
@@ -324,53 +324,6 @@ take(struct place *pl)
 	}
 }
 
-/* ------------------------------------------------------------- 6 regret */
-
-/* x is new in p, where the old owner y lost its place.  Find a partition r
- * that is new to y and where x can stand in its stead; swap. */
-static bool
-swap_back(struct place *pl, unsigned p, unsigned x, unsigned y)
-{
-	uint16_t *here = places(pl, p);
-
-	if (!fits(pl, here, y, x))
-		return false;
-	for (uint32_t i = pl->begin[y]; i < pl->begin[y + 1]; i++) {
-		unsigned r = pl->list[i], at;
-		uint16_t *there = places(pl, r);
-
-		at = position(pl, there, y);
-		if (at == pl->k || was_owner(pl, r, y) || !fits(pl, there, x, y))
-			continue;
-		there[at] = (uint16_t)x;
-		here[position(pl, here, x)] = (uint16_t)y;
-		return true;
-	}
-	return false;
-}
-
-static void
-regret(struct place *pl)
-{
-	place_invert(pl);
-	for (unsigned p = 0; p < pl->q; p++) {
-		const uint16_t *old = pl->old + (size_t)p * pl->n;
-
-		for (unsigned i = 0; i < pl->n; i++) {
-			unsigned y = old[i];
-
-			if (y == TABLE_NONE || position(pl, places(pl, p), y) < pl->k)
-				continue;
-			for (unsigned j = 0; j < pl->k; j++) {
-				unsigned x = places(pl, p)[j];
-
-				if (!was_owner(pl, p, x) && swap_back(pl, p, x, y))
-					break;
-			}
-		}
-	}
-}
-
 /* ---------------------------------------------------------------- the call */
 
 /* Seats sorted by node id into the table; DYN_EINVAL if they are not valid. */
@@ -428,7 +381,7 @@ compute(struct table *t, const struct table *parent)
 		fill(&pl);
 		take(&pl);
 		place_augment(&pl);
-		regret(&pl);
+		place_regret(&pl);
 		check(&pl);
 		place_firsts(&pl);
 	}

@@ -5,6 +5,7 @@
  *	placement_quota.c    step 1: who must own how much
  *	placement_fit.c      who may own a partition together
  *	placement_augment.c  step 5: chains of replacements
+ *	placement_regret.c   step 6: rounds of replacements that save moves
  *	placement_first.c    step 7: who is first
  */
 #ifndef DYN_PLACEMENT_PRIVATE_H
@@ -113,6 +114,7 @@ bool fit_together(const struct place *, const uint16_t *seats, unsigned count);
 /* Partitions of each seat, in order: list[begin[x]..begin[x + 1]). */
 void place_invert(struct place *);
 void place_augment(struct place *);
+void place_regret(struct place *);
 void place_firsts(struct place *);
 
 #endif
