@@ -81,24 +81,34 @@ overtake(struct member *m, const struct record *theirs, struct moment now, struc
 		    theirs->address);
 }
 
+/* Nobody waits for who is no member, so it makes no table, and takes nobody in (view.c,
+ * forks).  Nor does who leaves: at any moment it may have been let go. */
+bool
+member_is_joined(const struct member *m, const struct view *v)
+{
+	const struct record *self = view_find(v, &m->self.id);
+
+	return self != NULL && self->state == RECORD_JOINED;
+}
+
+static bool
+counts(const struct member *m, const struct view *v)
+{
+	const struct record *self = view_find(v, &m->self.id);
+
+	return self != NULL && record_is_member(self);
+}
+
 /* All my reads go by current from now on: say so. */
 static bool
 mark_reading(struct member *m, const struct view *v)
 {
-	if (view_phase(v) != VIEW_SWITCHED || m->self.reading ||
+	if (view_phase(v) != VIEW_SWITCHED || m->self.reading || !counts(m, v) ||
 	    !record_synced(&m->self, v->current))
 		return false;
 	m->self.reading = 1;
 	m->self.stamp++;
 	return true;
-}
-
-bool
-member_counts(const struct member *m, const struct view *v)
-{
-	const struct record *self = view_find(v, &m->self.id);
-
-	return self != NULL && record_is_member(self);
 }
 
 /* My record and the steps that are due, until nothing changes. */
@@ -113,15 +123,15 @@ settle(struct member *m, struct view **v, struct moment now, struct outbox *out)
 		overtake(m, mine, now, out);
 	do {
 		rc = put_self(m, v);
-		/* Nobody waits for who is no member, so it makes no table (view.c, forks). */
-		if (rc == 0 && !member_counts(m, *v))
-			return 0;
-		if (rc == 0)
+		if (rc == 0 && member_is_joined(m, *v)) {
 			rc = view_settle(&next, *v);
+			if (rc == 0) {
+				view_unref(*v);
+				*v = next;
+			}
+		}
 		if (rc != 0)
 			return rc;
-		view_unref(*v);
-		*v = next;
 	} while (mark_reading(m, *v));
 	return 0;
 }
@@ -204,7 +214,7 @@ verify(struct member *m, const struct view *v, struct outbox *out)
 static bool
 is_stale(const struct member *m, const struct view *v)
 {
-	return m->state == MEMBER_IN && member_counts(m, v) && v->base != NULL &&
+	return m->state == MEMBER_IN && counts(m, v) && v->base != NULL &&
 	    v->base->collected > MAX(m->view->current->epoch, m->cleared);
 }
 

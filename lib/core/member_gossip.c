@@ -253,7 +253,7 @@ answer_view(struct member *m, uint64_t conn, uint64_t request, struct view *v,
 
 	if (m->state == MEMBER_JOINING)
 		rc = admits(m, v) ? member_enter(m, v, now, out) : DYN_EBUSY;
-	else if (joiner && !member_counts(m, m->view))
+	else if (joiner && !member_is_joined(m, m->view))
 		rc = DYN_EBUSY; /* it is to ask a member */
 	else
 		rc = member_take(m, v, now, out);

@@ -42,8 +42,8 @@ struct member {
 };
 
 /* member.c */
-/* Is this node one whose word counts: neither waiting, nor gone? */
-bool member_counts(const struct member *, const struct view *);
+/* May this node make tables, and take somebody in? */
+bool member_is_joined(const struct member *, const struct view *);
 /* Merge a view into ours; publish and plan a push if it is news.  DYN_ERING,
  * DYN_ETOOBIG, DYN_ENOMEM: nothing happened. */
 int member_take(struct member *, struct view *, struct moment, struct outbox *) DYN_CHECK;

@@ -39,7 +39,7 @@
  * What only the forgotten one had is lost; if it lives, it is as a client that was cut
  * off.  Who has LEFT, or is WAITING, is one too: it makes no tables and admits nobody
  * (core/member.c), since nobody would wait for its word, and a table of its own could win
- * against one that is read by already.  Only who was forgotten while it lives, cut off,
+ * against one that is read by already.  Nor does who is LEAVING: others may have let it go.  Only who was forgotten while it lives, cut off,
  * and makes a table just then, could do that; hence dead nodes only are to be forgotten.
  *
  * Forks.  Both halves of a split may make a table from T, say T' and T'' with
