@@ -37,10 +37,11 @@
  * they heard of it does not do (view_says_synced).  To give T' up for another table instead
  * would be wrong as long as T is read: somebody may have seen that all are synced.
  * What only the forgotten one had is lost; if it lives, it is as a client that was cut
- * off.  Who has LEFT, or is WAITING, is one too: it makes no tables and admits nobody
- * (core/member.c), since nobody would wait for its word, and a table of its own could win
- * against one that is read by already.  Nor does who is LEAVING: others may have let it go.  Only who was forgotten while it lives, cut off,
- * and makes a table just then, could do that; hence dead nodes only are to be forgotten.
+ * off. Who has LEFT, or is WAITING, is one too: it makes no tables and admits nobody
+ * (core/member.c), since nobody would wait for its word, and a table of its own could
+ * win against one that is read by already. Nor does who is LEAVING: others may have
+ * let it go. Only who was forgotten while it lives, cut off, and makes a table just
+ * then, could do that; hence dead nodes only are to be forgotten.
  *
  * Forks.  Both halves of a split may make a table from T, say T' and T'' with
  * T' < T'' by (epoch, digest).  Who made T'' holds T'' or more ever after, so it
