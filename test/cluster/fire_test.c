@@ -602,15 +602,17 @@ START_TEST(damaged_pages)
 		ring_close(&r);
 		return;
 	}
-	ck_assert_uint_lt(big_here(&r.peer[VICTIM], &code), BIG_KEYS);
-	ck_assert_int_eq(code, DYN_ECORRUPT);
-	ck_assert_int_eq(storage_error(&r.peer[VICTIM]), DYN_ECORRUPT);
-	ck_assert(proc_logged(&r.peer[VICTIM], dyn_strerror(DYN_ECORRUPT)));
-	/* From when it has looked at its rows, it counts for no read. */
-	if (!running)
-		TEST_WAIT((proc_status(&r.peer[VICTIM], &s), s.catching > 0 && s.unhashed == s.catching), 20000);
-	if (!running)
+	if (big_here(&r.peer[VICTIM], &code) < BIG_KEYS)
+		ck_assert_msg(code == 0 || code == DYN_ECORRUPT, "%d", code);
+	/* Rows are filled again where they are.  Pages that cannot be read are not; from when
+	 * it has looked at them their copies count for no read. */
+	if (!running) {
+		TEST_WAIT((proc_status(&r.peer[VICTIM], &s), s.unhashed == s.catching &&
+		    (s.catching > 0 || big_here(&r.peer[VICTIM], &code) == BIG_KEYS)), 60000);
 		big_are_found(&r, 1);
+	}
+	ck_assert(proc_logged(&r.peer[VICTIM], dyn_strerror(DYN_ECORRUPT)) ||
+	    proc_logged(&r.peer[VICTIM], "damaged rows"));
 	/* What is written now, elsewhere in the file, is compared all the same. */
 	write_keys(&r, "v", 2, false);
 	reads_find(&r, "v");
