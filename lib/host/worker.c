@@ -26,20 +26,20 @@ struct worker {
 	struct work *work;
 	struct links links;
 	struct outbox out;
-	unsigned index;
 	uint64_t poked_at;
+	unsigned index;
 	bool closing;
-	size_t left;        /* requests when the time was over */
+	bool drained;        /* said so */
+	bool figures_old;
+	atomic_bool hints_full; /* what full_bell is about */
+	size_t left;         /* requests when the time was over */
 	uint64_t close_until;
 	uint64_t close_from; /* not before: see BYE_GRACE; 0 = BYE is not said yet */
-	bool drained;       /* said so */
-	sem_t closed;       /* everything has ended; the thread may stop */
+	sem_t closed;        /* everything has ended; the thread may stop */
 	struct bell view_bell, fail_bell, lost_bell, catching_bell, full_bell;
-	atomic_bool hints_full; /* what the bell is about */
-	struct buf *catching; /* what the bell is about; under lock */
-	struct list asks;   /* struct status_ask */
+	struct buf *catching; /* what catching_bell is about; under lock */
+	struct list asks;    /* struct status_ask */
 	uint64_t next_ask;
-	bool figures_old;
 	uint64_t figures_at;
 	uint64_t read_error_at; /* when the next may be logged */
 	pthread_mutex_t lock; /* of figures, away, catching */
