@@ -8,12 +8,16 @@
  * it stores anything; but not under DYN_STRICT.
  *
  *	ASKED --answer--> end
- *	  |  \--certainly not received, or not an owner--> ASKED, the next
+ *	  |  \--certainly not received, not an owner, or its copy of the key cannot
+ *	  |     be read--> ASKED, the next
  *	  |  \--no owner is left--> ASKED, a stand-in
  *	  |  \--no other is left to ask--> MOVED --view--> ASKED
  *	  \--lost after it was sent / deadline--> end (DYN_EUNKNOWN)
  *
- * A request that may have been received is never sent again: one call makes at
+ * An owner that cannot read its own copy asks another one in the same way: what it
+ * cannot read it can make no new version of.
+ *
+ * A request that may have been applied is never sent again: one call makes at
  * most one version (S6).
  */
 #include "core/request.h"
@@ -26,6 +30,7 @@ struct ask {
 	struct dyn_id tried[ASK_TRIES];
 	unsigned tried_count;
 	bool standin;            /* who has it now is no owner */
+	int rc;                  /* what to say if nobody is left */
 };
 
 static struct ask *
@@ -48,6 +53,12 @@ answer_op(struct work *w, struct ask *a, int rc, struct moment m, struct outbox 
 	a->r.op = NULL;
 	op_done(w, op, rc, m, out);
 	request_end(w, &a->r);
+}
+
+bool
+copy_is_unreadable(int rc)
+{
+	return rc == DYN_EIO || rc == DYN_ECORRUPT;
 }
 
 static bool
@@ -79,7 +90,8 @@ choose(struct work *w, const struct ask *a, struct moment m)
 		uint64_t latency = p != NULL ? p->latency : 0;
 		bool slow = p != NULL && p->slow_until > m.now;
 
-		if (was_tried(a, &rec->id) || peer_is_down(&a->r, w, &rec->id))
+		if (was_tried(a, &rec->id) || id_equal(&rec->id, &w->o.self) ||
+		    peer_is_down(&a->r, w, &rec->id))
 			continue;
 		if (load_be64(rec->id.bytes) == a->r.op->fastest && !slow)
 			return rec;
@@ -155,14 +167,14 @@ ask_next(struct work *w, struct ask *a, struct moment m, struct outbox *out)
 
 	a->standin = rec == NULL;
 	if (rec == NULL && (a->r.op->flags & DYN_STRICT) == 0) {
-		if (standin_is_self(w)) {
+		if (standin_is_self(w) && !coordinates(w, a->r.op)) {
 			stand_in(w, a, m, out);
 			return;
 		}
 		rec = standin_choose(w, &a->r, was_tried, a);
 	}
 	if (rec == NULL || a->tried_count == ASK_TRIES) {
-		answer_op(w, a, DYN_EQUORUM, m, out);
+		answer_op(w, a, a->rc, m, out);
 		return;
 	}
 	rc = encode(w, a, m, &frame);
@@ -188,6 +200,7 @@ ask_start(struct work *w, struct op *op, struct moment m, struct outbox *out)
 		return;
 	}
 	a->r.kind = REQUEST_ASK;
+	a->rc = op->rc != 0 ? op->rc : DYN_EQUORUM;
 	rc = request_start(w, &a->r, op, m);
 	if (rc != 0) {
 		ask_free(&a->r);
@@ -220,6 +233,11 @@ ask_answer(struct work *w, struct request *r, const struct dyn_id *from,
 		return;
 	}
 	peer_answered(r, w, from, m);
+	if (copy_is_unreadable(rc)) {
+		a->rc = rc;
+		ask_next(w, a, m, out);
+		return;
+	}
 	op->receipt = (struct dyn_receipt){
 		.owners = ack->owners,
 		.standins = ack->standins,

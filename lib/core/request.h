@@ -176,6 +176,9 @@ void ask_slow(struct work *, struct request *, struct moment, struct outbox *);
 void ask_view(struct work *, struct request *, struct moment, struct outbox *);
 void ask_timer(struct work *, struct request *, struct moment, struct outbox *);
 void ask_free(struct request *);
+/* The error of a coordinator that could not read its copy of the key: nothing was
+ * applied, and another one may well have it. */
+bool copy_is_unreadable(int rc);
 
 /* park.c */
 bool park_needed(const struct work *, const struct op *);

@@ -3,6 +3,7 @@
  * here, send it to the other owners, answer when W distinct machines have it.
  *
  *	start --too few owners reachable--> end (DYN_EQUORUM, nothing applied)
+ *	start --own copy unreadable--> another owner is asked (ask.c), or end
  *	start --minted--> SENT --W stored--> end
  *	                   | \--W impossible / deadline--> end (DYN_EUNKNOWN)
  *	                   \--somebody has a newer table--> SENT, in more groups
@@ -357,6 +358,18 @@ begin(struct work *w, struct write *wr, struct op *op, struct moment m, struct o
 	return 0;
 }
 
+/* Nothing was minted, as this node cannot read its copy: another owner coordinates. */
+static void
+pass_on(struct work *w, struct write *wr, int rc, struct moment m, struct outbox *out)
+{
+	struct op *op = wr->r.op;
+
+	wr->r.op = NULL;
+	request_end(w, &wr->r);
+	op->rc = rc; /* if there is no other */
+	ask_start(w, op, m, out);
+}
+
 void
 write_start(struct work *w, struct op *op, struct moment m, struct outbox *out)
 {
@@ -384,7 +397,9 @@ write_start(struct work *w, struct op *op, struct moment m, struct outbox *out)
 		return;
 	}
 	rc = begin(w, wr, op, m, out);
-	if (rc != 0 || wr->object->len == 0)
+	if (copy_is_unreadable(rc) && op->conn == 0 && !op->standin)
+		pass_on(w, wr, rc, m, out);
+	else if (rc != 0 || wr->object->len == 0)
 		answer_op(w, wr, rc, m, out);
 	else
 		check(w, wr, m, out);

@@ -210,6 +210,57 @@ START_TEST(not_an_owner_any_more)
 }
 END_TEST
 
+/* Who cannot read its copy has made no version: the next is asked, and what was wrong
+ * is told when there is none. */
+START_TEST(an_owner_that_cannot_read_its_copy)
+{
+	struct script *s = client();
+	char first, second, third;
+
+	script_put(s, "k", "x");
+	first = asked(s);
+	script_ask_ack(s, first, 1, DYN_EIO);
+	second = asked(s);
+	ck_assert_int_ne(second, first);
+	script_ask_ack(s, second, 1, DYN_ECORRUPT);
+	third = asked(s);
+	ck_assert(third != first && third != second);
+	script_ask_ack(s, first, 1, DYN_EIO); /* not who is waited for */
+	EXPECT(s, "");
+	script_ask_ack(s, third, 1, _i == 0 ? 0 : DYN_ECORRUPT);
+	EXPECT(s, _i == 0 ? "0 DONE put ok owners=2 disk=0\n" :
+	    "0 DONE put ECORRUPT owners=0 disk=0\n");
+	script_free(s);
+}
+END_TEST
+
+/* The same for the owner whose application calls; it stands in for nobody there. */
+START_TEST(the_own_copy_cannot_be_read)
+{
+	struct script *s = script_new(&(struct script_options){ .self = 'a',
+	    .view = view_ring(3, 3, 16) });
+	struct buf *name = key_name("k");
+	char other;
+
+	script_row(s, "k", "a1 b1 | a1=x");
+	fake_damage(s->fake, buf_slice(name));
+	script_op(s, OP_PUT, "k", &(struct with){ .value = "y", .fastest = 'b' });
+	EXPECT(s, "0 SEND ASK b #2 put n=3 w=2 ms=1000 y\n");
+	if (_i == 0) {
+		script_ask_ack(s, 'b', 2, 0);
+		EXPECT(s, "0 DONE put ok owners=2 disk=0\n");
+	} else {
+		script_ask_ack(s, 'b', 2, DYN_EIO);
+		other = asked(s);
+		ck_assert_int_eq(other, 'c');
+		script_down(s, 'c', true);
+		EXPECT(s, "0 DONE put EIO owners=0 disk=0\n");
+	}
+	buf_unref(name);
+	script_free(s);
+}
+END_TEST
+
 START_TEST(refused_by_one_who_is_behind)
 {
 	struct script *s = client();
@@ -410,6 +461,8 @@ suite(void)
 	tcase_add_test(c, the_deadline_passes);
 	tcase_add_test(c, a_slow_owner_is_not_asked_again_at_once);
 	tcase_add_test(c, not_an_owner_any_more);
+	tcase_add_loop_test(c, an_owner_that_cannot_read_its_copy, 0, 2);
+	tcase_add_loop_test(c, the_own_copy_cannot_be_read, 0, 2);
 	tcase_add_test(c, refused_by_one_who_is_behind);
 	tcase_add_test(c, all_refused_until_the_view_comes);
 	c = tcase_create("asked");
