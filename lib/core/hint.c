@@ -68,6 +68,11 @@ count_out(struct hint *h, struct due *d, uint64_t bytes)
 	d->bytes -= bytes;
 	h->count--;
 	h->bytes -= bytes;
+	if (d->count > 0)
+		return;
+	/* Of those that could not be read nobody knew how long they were. */
+	h->bytes -= d->bytes;
+	d->bytes = 0;
 }
 
 /* ------------------------------------------------------------- birth, death */
@@ -152,7 +157,7 @@ hint_figures(const struct hint *h, struct hint_figures *f)
 struct gather {
 	unsigned partitions, partition;
 	struct wr rows, drop;
-	uint64_t count;
+	uint64_t count, lost;
 	struct buf *after;
 	int rc;
 };
@@ -170,7 +175,7 @@ gather_row(void *arg, struct dyn_slice id, struct dyn_slice value)
 		g->rc = DYN_ECORRUPT;
 		return 1;
 	}
-	if (g->count > 0 && (name_partition(name, g->partitions) != g->partition ||
+	if (g->count + g->lost > 0 && (name_partition(name, g->partitions) != g->partition ||
 	                        wr_len(&g->rows) + name.len + value.len > HINT_BYTES))
 		return 1;
 	after = buf_copy(id.data, id.len);
@@ -181,10 +186,14 @@ gather_row(void *arg, struct dyn_slice id, struct dyn_slice value)
 	buf_unref(g->after);
 	g->after = after;
 	g->partition = name_partition(name, g->partitions);
-	g->count++;
+	if (value.data != NULL) {
+		g->count++;
+		wr_slice(&g->rows, name);
+		wr_slice(&g->rows, value);
+	} else {
+		g->lost++;
+	}
 	row_digest(id, value, &digest);
-	wr_slice(&g->rows, name);
-	wr_slice(&g->rows, value);
 	wr_slice(&g->drop, id);
 	wr_bytes(&g->drop, digest.b, sizeof(digest.b));
 	return 0;
@@ -273,6 +282,24 @@ set_targets(struct hint *h, struct flight *f, struct moment m)
 		add_targets(h, f, &g[k], f->spilled ? owner : NULL);
 }
 
+/* Forget the rows of the flight.  The mark is saved before they go: it has the shorter
+ * way. */
+static bool
+drop_rows(struct hint *h, struct flight *f, struct moment m, struct outbox *out)
+{
+	struct rows *drop = rows_new(ROWS_DROP, f->partition, f->number, buf_slice(f->drop));
+
+	if (drop == NULL || ((f->spilled || f->lost > 0) &&
+	                        hint_mark_dirty(h, f->due, f->partition) != 0)) {
+		rows_free(drop);
+		return false;
+	}
+	f->state = DROPPING;
+	f->until = m.now + HINT_PATIENCE;
+	outbox_add(out, FX_ROWS)->what = drop;
+	return true;
+}
+
 static int
 send_rows(struct hint *h, struct flight *f, struct buf *rows, struct outbox *out)
 {
@@ -320,9 +347,9 @@ take_off(struct hint *h, struct due *d, struct moment m, struct outbox *out)
 		d->failed = true;
 		return false;
 	}
-	f = g.count > 0 ? mem_zalloc(sizeof(*f)) : NULL;
+	f = g.count + g.lost > 0 ? mem_zalloc(sizeof(*f)) : NULL;
 	if (f == NULL) {
-		d->failed = d->failed || g.count > 0;
+		d->failed = d->failed || g.count + g.lost > 0;
 		buf_unref(rows);
 		buf_unref(drop);
 		buf_unref(g.after);
@@ -333,13 +360,17 @@ take_off(struct hint *h, struct due *d, struct moment m, struct outbox *out)
 	f->due = d;
 	f->partition = g.partition;
 	f->rows = g.count;
+	f->lost = g.lost;
 	f->drop = drop;
 	f->number = h->next_number++;
 	f->until = m.now + HINT_PATIENCE;
 	list_add(&h->flights, &f->link);
 	d->flying++;
 	set_targets(h, f, m);
-	rc = send_rows(h, f, rows, out);
+	if (f->rows > 0)
+		rc = send_rows(h, f, rows, out);
+	else if (!drop_rows(h, f, m, out))
+		rc = DYN_ENOMEM;
 	buf_unref(rows);
 	if (rc == 0)
 		return true;
@@ -409,23 +440,12 @@ static void
 target_has(struct hint *h, struct flight *f, const struct dyn_id *id, struct moment m,
     struct outbox *out)
 {
-	struct rows *drop;
-
 	for (unsigned i = 0; i < f->targets_count; i++)
 		if (id_equal(&f->targets[i], id))
 			f->have |= 1u << i;
-	if (f->state != SENT || f->have != (1u << f->targets_count) - 1)
-		return;
-	drop = rows_new(ROWS_DROP, f->partition, f->number, buf_slice(f->drop));
-	/* The mark is saved before the rows go: it has the shorter way. */
-	if (drop == NULL || (f->spilled && hint_mark_dirty(h, f->due, f->partition) != 0)) {
-		rows_free(drop);
+	if (f->state == SENT && f->have == (1u << f->targets_count) - 1 &&
+	    !drop_rows(h, f, m, out))
 		landed(h, f, false, m);
-		return;
-	}
-	f->state = DROPPING;
-	f->until = m.now + HINT_PATIENCE;
-	outbox_add(out, FX_ROWS)->what = drop;
 }
 
 static void
@@ -530,6 +550,9 @@ hint_changed(struct hint *h, struct changes *c, struct moment m, struct outbox *
 			hint_count_in(h, d, ch->bytes_after, m.wall_ms, m);
 		if (ch->bytes_before > 0)
 			count_out(h, d, ch->bytes_before);
+		if (ch->lost)
+			count_out(h, d, 0);
+		h->damaged += ch->lost;
 		h->ledger_old = true;
 	}
 	hint_settle(h, m, out);

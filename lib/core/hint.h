@@ -77,7 +77,9 @@ struct hint_figures {
  * lost, and must not keep the node from starting, nor those behind it from getting to
  * their owners.  Its row is removed, in one batch with a mark, as if it had been spilled:
  * what its id tells of it is dirty, one partition of one owner; or all partitions of the
- * owner; or of all members, if not even that can be read. */
+ * owner; or of all members, if not even that can be read.
+ *
+ * One that is damaged later is given up in the same way when its owner's turn comes. */
 int hint_new(struct hint **out, const struct hint_options *, struct moment) DYN_CHECK;
 void hint_free(struct hint *);
 void hint_view(struct hint *, struct view *, struct moment);

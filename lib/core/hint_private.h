@@ -34,7 +34,7 @@ struct flight {
 	struct due *due;
 	unsigned partition;
 	uint64_t number, until;
-	uint64_t rows;
+	uint64_t rows, lost; /* lost: could not be read, and go unsent */
 	struct buf *drop;    /* as in work_drop */
 	struct dyn_id targets[TARGETS_MAX];
 	unsigned targets_count;
@@ -60,7 +60,7 @@ struct hint {
 	uint64_t ledger_at;  /* when it may be told again */
 	bool ledger_old, dirty_old, full;
 	uint64_t dirty_count;
-	unsigned damaged;    /* rows that were found so at the start, not told yet */
+	unsigned damaged;    /* rows that were found so, not told yet */
 };
 
 /* hint.c */

@@ -64,6 +64,7 @@ struct change {
 	struct digest before, after;  /* of the value; all zero = no row */
 	uint32_t bytes_before, bytes_after; /* of the value */
 	bool old;                     /* something of it can be forgotten, now or later */
+	bool lost;                    /* a hint that could not be read has gone */
 	struct due *room;             /* a new hint's: see hint_room */
 };
 

@@ -34,7 +34,8 @@ batch_changes(struct batch *b)
 
 	b->changes = NULL;
 	for (size_t i = 0; i < c->count; i++) {
-		if (digest_compare(&c->list[i].before, &c->list[i].after) != 0) {
+		if (c->list[i].lost ||
+		    digest_compare(&c->list[i].before, &c->list[i].after) != 0) {
 			c->list[kept++] = c->list[i];
 			continue;
 		}
@@ -292,6 +293,7 @@ set_row(struct batch *b, size_t i, struct entry *e, const struct digest *before,
 	c->space = e->space;
 	c->before = *before;
 	c->bytes_before = (uint32_t)bytes;
+	c->lost = false;
 	c->room = room;
 	b->hold[2 * i] = buf_ref(e->id);
 	set_value(b, i, e->object);
@@ -555,7 +557,9 @@ store_mint(struct store *s, struct place at, struct dyn_slice known, const struc
 int
 store_drop(struct store *s, struct place at, const struct digest *digest, uint64_t *number)
 {
+	static const struct digest unreadable = { { 0 } };
 	struct digest is;
+	bool lost;
 	struct dyn_slice now;
 	struct entry *e;
 	struct buf *none;
@@ -563,10 +567,11 @@ store_drop(struct store *s, struct place at, const struct digest *digest, uint64
 
 	*number = 0;
 	rc = look(s, at, &e, &now);
-	if (rc != 0)
+	lost = rc == DYN_ECORRUPT && digest_compare(digest, &unreadable) == 0;
+	if (rc != 0 && !lost)
 		return rc;
 	row_digest(at.id, now, &is);
-	if (now.len == 0 || digest_compare(&is, digest) != 0)
+	if (!lost && (now.len == 0 || digest_compare(&is, digest) != 0))
 		return 0;
 	none = buf_new(0);
 	if (none == NULL)
@@ -575,6 +580,8 @@ store_drop(struct store *s, struct place at, const struct digest *digest, uint64
 	buf_unref(none);
 	if (rc != 0)
 		return rc;
+	if (lost)
+		s->open->changes->list[find(s, at)->index].lost = true;
 	/* A loss of power must not bring it back: this node may have said meanwhile that
 	 * it keeps no hint, and what the hint holds may have been forgotten (collect.h). */
 	require(s, DYN_DURABLE_DISK);

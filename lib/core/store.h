@@ -136,8 +136,8 @@ int store_take_in(struct store *, struct dyn_slice name, struct dyn_slice object
  * of the key besides that row (a stand-in's other hints), or empty. */
 int store_mint(struct store *, struct place, struct dyn_slice known, const struct mint *,
     enum dyn_durability, uint64_t wall_ms, struct stored *out) DYN_CHECK;
-/* Remove a row if its newest object still has this digest; number 0: it has
- * not, and stays. */
+/* Remove a hint if its newest object still has this digest, or cannot be read and the
+ * digest is zero; number 0: it has not, and stays. */
 int store_drop(struct store *, struct place, const struct digest *, uint64_t *number) DYN_CHECK;
 /* Forget what all owners may forget of a row (object_forget), if its newest object
  * still has this digest; number 0: it has not, and stays. */

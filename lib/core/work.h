@@ -130,7 +130,7 @@ void work_fence(struct work *, struct view *, void *token, struct moment, struct
 /* What the sync thread wants done with rows (core/rows.h): FX_STORED with rc, and
  * them, when that is durable.  By `of`:
  *	DROP     hints that were delivered: (slice id, 16 bytes of the row's digest)*;
- *	         what has changed since stays
+ *	         what has changed since stays; zero: if it cannot be read
  *	FORGET   (slice name, digest)*: what can be forgotten of rows that are still
  *	         as they were (object_forget)
  *	LEFT     (slice name)*: remove; DYN_EMOVED, and nothing, if this node owns

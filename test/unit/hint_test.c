@@ -832,6 +832,105 @@ START_TEST(hints_that_cannot_be_read_are_given_up)
 }
 END_TEST
 
+/* The worker drops what it can, and tells of a row that it could not read. */
+static void
+dropped_unread(struct world *w, unsigned expected)
+{
+	struct effect e = next(w, FX_ROWS);
+	struct rows *rows_of = e.what;
+	struct rd r = rd_from(buf_slice(rows_of->bytes));
+	unsigned count = 0;
+
+	ck_assert_int_eq(rows_of->of, ROWS_DROP);
+	for (; rd_left(&r) > 0; count++) {
+		struct dyn_slice id = rd_slice(&r, HINT_ID_MAX);
+		struct dyn_slice is = fake_find_in(w->fake, DYN_SPACE_HINT, id);
+		struct change c = { .name = buf_copy(id.data, id.len), .space = DYN_SPACE_HINT };
+		struct changes all = { .list = &c, .count = 1 };
+		struct digest digest;
+
+		rd_copy(&r, digest.b, sizeof(digest.b));
+		c.lost = slice_equal(is, dyn_str("damaged"));
+		c.bytes_before = c.lost ? 0 : (uint32_t)is.len;
+		ck_assert_int_eq(digest_compare(&digest, &(struct digest){ { 0 } }) == 0, c.lost);
+		row(w, id, slice(NULL, 0));
+		hint_changed(w->h, &all, w->m, &w->out);
+		buf_unref(c.name);
+	}
+	ck_assert_uint_eq(count, expected);
+	hint_stored(w->h, rows_of, 0, w->m, &w->out);
+}
+
+/* Two keys of one partition of c, one of another. */
+static void
+three_keys(const struct world *w, char key[3][8])
+{
+	const struct dyn_id c = node_id('c');
+	unsigned partition = 0, found = 0;
+
+	key[2][0] = '\0';
+	for (unsigned i = 0; found < 2 || key[2][0] == '\0'; i++) {
+		char text[8];
+		struct buf *name;
+		unsigned p;
+
+		snprintf(text, sizeof(text), "k%u", i % 1000);
+		name = key_name(text);
+		p = name_partition(buf_slice(name), 16);
+		buf_unref(name);
+		if (!view_owns(w->view, p, &c))
+			continue;
+		if (found == 0)
+			partition = p;
+		if (p != partition)
+			memcpy(key[2], text, sizeof(text));
+		else if (found < 2)
+			memcpy(key[found++], text, sizeof(text));
+	}
+}
+
+/* Found while running: what lies beside it gets to the owner, it goes with a mark. */
+START_TEST(a_hint_that_turns_unreadable_is_given_up)
+{
+	unsigned char space[HINT_ID_MAX];
+	uint64_t number = 0;
+	struct frame f;
+	struct world w;
+	char key[3][8];
+
+	begin(&w);
+	fake_scan = w.fake->engine.scan;
+	w.fake->engine.scan = damaged_scan;
+	start(&w);
+	three_keys(&w, key);
+	for (unsigned i = 0; i < 3; i++)
+		keep(&w, 'c', key[i], "a1 | a1=x");
+	row(&w, place(&w, 'c', key[_i], space).id, dyn_str("damaged"));
+	row(&w, place(&w, 'c', key[2], space).id, dyn_str("damaged"));
+	pass(&w, 0);
+	/* Alone there is nothing to wait for; the mark is told at once. */
+	ck_assert_uint_eq(effects(&w, FX_SEND), 2);
+	ck_assert_uint_eq(effects(&w, FX_ROWS), 1);
+	ck_assert_uint_eq(figures(&w).dirty, 1);
+	for (size_t i = 0; i < w.out.count; i++)
+		if (w.out.list[i].kind == FX_SEND) {
+			MUST(frame_decode(&f, buf_slice(w.out.list[i].frame)) == 0);
+			number = f.kind == MSG_HINT ? f.request : number;
+		}
+	dropped_unread(&w, 1);
+	ack(&w, 'c', number, 0);
+	dropped_unread(&w, 2);
+	ck_assert_uint_eq(figures(&w).hints, 0);
+	ck_assert_uint_eq(figures(&w).bytes, 0);
+	ck_assert_uint_eq(figures(&w).delivered, 1);
+	ck_assert_uint_eq(figures(&w).dirty, 2);
+	pass(&w, 0);
+	ck_assert_uint_eq(effects(&w, FX_ROWS), 0);
+	w.fake->engine.scan = fake_scan;
+	end(&w);
+}
+END_TEST
+
 /* In a file: the seal of a row is broken. */
 START_TEST(a_broken_seal_is_given_up)
 {
@@ -897,6 +996,7 @@ suite(void)
 	tcase_add_loop_test(c, a_hint_by_an_older_table, 0, 2);
 	tcase_add_test(c, the_ledger_tells_and_is_heard);
 	tcase_add_loop_test(c, a_damaged_hint_is_given_up, 0, 4);
+	tcase_add_loop_test(c, a_hint_that_turns_unreadable_is_given_up, 0, 2);
 	tcase_add_loop_test(c, hints_that_cannot_be_read_are_given_up, 0, 32);
 	tcase_add_test(c, a_broken_seal_is_given_up);
 	tcase_add_test(c, there_is_no_hint_or_it_is_counted);
