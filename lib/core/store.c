@@ -775,12 +775,23 @@ store_renew(struct store *s)
 	add_mine(s, s->actor);
 	add_mine(s, s->standin);
 	s->standin_used = false;
+	s->floor = 0;
 }
 
 static uint64_t
 apart(uint64_t incarnation, uint32_t random)
 {
 	return ((incarnation >> 48) + 1) << 48 | (uint64_t)random << 16;
+}
+
+/* A counter is minted as one of all up to it, for the copy holds what its actor did before.
+ * A copy that is only being filled does not: our part in it may have gone with the
+ * partition, and be on its way back. */
+void
+store_renew_if_forgotten(struct store *s)
+{
+	if (s->floor > 0)
+		store_renew(s);
 }
 
 void
@@ -791,4 +802,5 @@ store_renew_apart(struct store *s, uint32_t random)
 	add_mine(s, s->actor);
 	add_mine(s, s->standin);
 	s->standin_used = false;
+	s->floor = 0;
 }

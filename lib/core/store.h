@@ -162,6 +162,8 @@ void store_committed(struct store *, struct batch *, int rc);
 int store_state(const struct store *, uint64_t number);
 /* Mint under new actors from now on. */
 void store_renew(struct store *);
+/* Before minting in a copy that is not complete. */
+void store_renew_if_forgotten(struct store *);
 /* The same where another process may count up from the same actors. */
 void store_renew_apart(struct store *, uint32_t random);
 

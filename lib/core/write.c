@@ -281,6 +281,8 @@ mint(struct work *w, struct write *wr, const struct op *op, struct moment m, uin
 		rc = standin_known(w, wr->r.view, buf_slice(op->name), &known);
 	if (rc != 0)
 		return rc;
+	if (at.space == DYN_SPACE_DATA && !coordinates(w, op))
+		store_renew_if_forgotten(&w->store);
 	rc = store_mint(&w->store, at, buf_slice(known), &mint, op->durability, m.wall_ms, &s);
 	buf_unref(known);
 	if (rc != 0)

@@ -12,6 +12,8 @@
 
 #include "test/unit/notation.h"
 
+#include <stdio.h>
+
 static struct script *
 node(char self)
 {
@@ -397,6 +399,56 @@ START_TEST(a_stand_in_forgets_its_actor_with_its_hints)
 }
 END_TEST
 
+static void
+put_with_a_stand_in(struct script *s, const char *key)
+{
+	unsigned request;
+	const char *sent;
+	char to;
+
+	script_op(s, OP_PUT, key, &(struct with){ .value = "x", .n = 1, .w = 1 });
+	script_turn(s);
+	sent = strstr(script_trace(s), "SEND PUT ");
+	ck_assert_ptr_nonnull(sent);
+	ck_assert_int_eq(sscanf(sent, "SEND PUT %c #%u", &to, &request), 2);
+	script_commit(s, 0);
+	script_put_ack(s, to, request, 0);
+	ck_assert_int_eq(s->last->rc, 0);
+}
+
+/* Who is to own the partition again, and has no complete copy yet, takes the write if
+ * nobody else can.  What its actor did there before went with the partition, and is on its
+ * way back: a later counter would say that it is known. */
+START_TEST(a_copy_that_is_being_filled)
+{
+	struct view *v = view_joins(view_ring(3, 1, 16), 'd');
+	struct script *s = script_new(&(struct script_options){ .self = 'd', .view = v });
+	uint64_t actor = work_incarnation(s->work);
+	const struct dyn_id self = node_id('d');
+	struct buf *name = NULL;
+	char key[8] = "";
+	struct group g;
+
+	for (unsigned i = 0;
+	     name == NULL || !view_owns(v, name_partition(buf_slice(name), 16), &self); i++) {
+		buf_unref(name);
+		snprintf(key, sizeof(key), "k%u", i % 1000);
+		name = key_name(key);
+	}
+	view_readers(v, name_partition(buf_slice(name), 16), &g);
+	buf_unref(name);
+	s->work->store.floor = _i == 0 ? 0 : 18;
+	script_down(s, node_letter(&v->records[g.member[0]].id), true);
+	put_with_a_stand_in(s, key);
+	ck_assert_uint_eq(s->last->dot.counter, 1);
+	ck_assert_uint_eq(s->last->dot.actor.incarnation, actor + (_i == 0 ? 0 : 1));
+	/* The new actor did nothing elsewhere. */
+	put_with_a_stand_in(s, key);
+	ck_assert_uint_eq(s->last->dot.counter, 2);
+	script_free(s);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- suspected */
 
 START_TEST(a_suspected_owner_is_not_asked)
@@ -467,6 +519,7 @@ suite(void)
 	tcase_add_test(c, an_owner_cannot_store);
 	tcase_add_test(c, this_node_cannot_store);
 	tcase_add_test(c, no_owner_can_be_reached);
+	tcase_add_loop_test(c, a_copy_that_is_being_filled, 0, 2);
 	c = tcase_create("reading");
 	suite_add_tcase(s, c);
 	tcase_add_test(c, a_stand_in_answers_for_an_owner);
