@@ -380,6 +380,7 @@ publish(struct world *w, struct node *n)
 	n->view = n->unsaved;
 	n->unsaved = NULL;
 	view_to_workers(w, n, L_VIEW, n->view);
+	world_readdress(w, n);
 	if (n->client)
 		return;
 	save_later(w, n, false);
@@ -415,11 +416,11 @@ fenced_by(struct world *w, struct node *n, unsigned t, struct view *v, int rc)
 	world_post(w, n, SYNC, L_FENCED, v, rc, NULL)->other = t - WORKER;
 }
 
-/* Only who has left, or was forgotten, ends by itself here. */
+/* Only who has left, was forgotten, or is one of two ends by itself here. */
 static void
 failed(struct world *w, struct node *n, int rc)
 {
-	DEMAND(rc == DYN_ELEFT);
+	DEMAND(rc == DYN_ELEFT || (rc == DYN_EFENCED && w->twin != NODES_MAX));
 	n->gone = true;
 	world_add_event(w, EV_STOP, world_index_of(w, n), w->now + 1);
 }
@@ -495,7 +496,7 @@ effect(struct world *w, struct node *n, unsigned t, struct effect *e)
 		forgetting(w, n, e);
 		break;
 	case FX_RESET:
-		world_break_link(w, world_index_of(w, n), world_index_of(w, world_node_of(w, &e->to)), GOSSIP, 0);
+		world_break_link(w, world_index_of(w, n), world_index_of(w, world_peer_of(w, n, &e->to)), GOSSIP, 0);
 		break;
 	case FX_DOUBT:
 		world_post(w, n, GOSSIP, L_DOUBT, NULL, 0, &e->to);
@@ -560,7 +561,8 @@ record_of(const struct world *w, const struct node *n)
 
 	snprintf(r.address, sizeof(r.address), "127.0.0.1:%u", 7000 + 'a' + world_index_of(w, n));
 	if (w->o.zones > 0)
-		snprintf(r.location, sizeof(r.location), "dc/z%u", world_index_of(w, n) % w->o.zones);
+		snprintf(r.location, sizeof(r.location), "dc/z%u",
+		    (world_index_of(w, n) == w->twin ? w->loser : world_index_of(w, n)) % w->o.zones);
 	return r;
 }
 
@@ -886,15 +888,42 @@ copy_directory(struct node *n)
 	n->copy.incarnation = n->incarnation;
 }
 
-/* The node dies and its directory is as it was copied.  lib/identity.c finds that
- * out and says so in a row. */
+/* The node's directory is what was copied.  lib/identity.c finds out, and says so in a
+ * row. */
 static void
-lose_directory(struct world *w, struct node *n)
+take_copy(struct node *n, struct node *of)
 {
 	const struct dyn_row all = { DYN_SPACE_META, dyn_str(CATCHING_ROW),
 		dyn_str(CATCHING_ALL) };
 	struct dyn_engine *e;
 
+	disk_free(n->disk);
+	view_unref(n->saved);
+	n->disk = of->copy.disk;
+	n->saved = of->copy.saved;
+	n->incarnation = of->copy.incarnation;
+	of->copy.disk = NULL;
+	of->copy.saved = NULL;
+	e = disk_engine(n->disk);
+	DEMAND(e->apply(e->self, &all, 1, DYN_DURABLE_DISK) == 0);
+}
+
+static void
+start_twin(struct world *w, struct node *of)
+{
+	struct node *n = &w->nodes[w->twin];
+
+	world_tell(w, "%s is copied: a second process", world_name(w, of));
+	take_copy(n, of);
+	n->actor = of->actor;
+	n->gone = false;
+	world_node_start(w, n);
+}
+
+/* The node dies, and finds its directory as it was copied; or it goes on. */
+static void
+lose_directory(struct world *w, struct node *n)
+{
 	if (n->gone)
 		return;
 	if (w->o.lose == 3) {
@@ -902,17 +931,13 @@ lose_directory(struct world *w, struct node *n)
 		    disk_damage(n->disk, &w->rng));
 		return;
 	}
+	if (w->o.lose == 4) {
+		start_twin(w, n);
+		return;
+	}
 	crash(w, n);
 	world_tell(w, "%s has lost its directory", world_name(w, n));
-	disk_free(n->disk);
-	view_unref(n->saved);
-	n->disk = n->copy.disk;
-	n->saved = n->copy.saved;
-	n->incarnation = n->copy.incarnation;
-	n->copy.disk = NULL;
-	n->copy.saved = NULL;
-	e = disk_engine(n->disk);
-	DEMAND(e->apply(e->self, &all, 1, DYN_DURABLE_DISK) == 0);
+	take_copy(n, n);
 }
 
 /* Somebody who can give orders: it runs, is a member, and knows of all. */
@@ -1273,11 +1298,20 @@ begin_node(struct world *w, unsigned i)
 	n->disk = disk_new();
 	n->incarnation = 1;
 	n->drift = 1000;
-	n->client = i >= w->members;
+	n->client = i >= w->members && i != w->twin;
+	n->gone = i == w->twin; /* so far */
 	n->workers = w->o.mixed ? 1 + (unsigned)world_below(w, w->o.workers) : w->o.workers;
 	n->threads = WORKER + n->workers;
 	if (w->o.drift > 0)
 		n->drift += (unsigned)world_below(w, 2 * (uint64_t)w->o.drift + 1) - w->o.drift;
+}
+
+static void
+begin_twin(struct node *n, const struct node *of)
+{
+	n->id = of->id;
+	n->workers = of->workers;
+	n->threads = of->threads;
 }
 
 static void
@@ -1288,11 +1322,13 @@ begin_faults(struct world *w)
 	/* A new directory is one from before everything. */
 	w->forgotten = NODES_MAX;
 	w->loser = (unsigned)world_below(w, o->nodes);
+	if (w->twin != NODES_MAX)
+		begin_twin(&w->nodes[w->twin], &w->nodes[w->loser]);
 	if (o->lose > 0) {
 		copy_directory(&w->nodes[w->loser]);
 		world_add_event(w, EV_LOSE, 0, w->now + (o->storm_ms / 4 + world_below(w, o->storm_ms / 2)) * MS);
 	}
-	if (o->lose == 2)
+	if (o->lose == 2 || o->lose == 4)
 		world_add_event(w, EV_COPY, 0, w->now + world_below(w, o->storm_ms / 4) * MS);
 	for (unsigned i = 0; i < o->leaves; i++)
 		world_add_event(w, EV_LEAVE, 0, w->now + world_below(w, o->storm_ms * MS));
@@ -1338,7 +1374,8 @@ world_new(const struct swarm *o, uint64_t seed, bool trace)
 	w->now = NS_PER_S;
 	w->oracle = oracle_new(&options);
 	w->members = o->nodes + o->joins;
-	w->all = w->members + o->clients;
+	w->twin = o->lose == 4 ? w->members + o->clients : NODES_MAX;
+	w->all = w->members + o->clients + (o->lose == 4);
 	DEMAND(w->all <= NODES_MAX);
 	w->lanes = o->workers == 1 ? world_lane(WORKER, 0) + 1 : LANES;
 	w->nodes = calloc(w->all, sizeof(*w->nodes));

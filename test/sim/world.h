@@ -51,7 +51,8 @@ struct swarm {
 	unsigned keep_context;  /* contexts older than the last get, in 1,000 */
 	unsigned side;          /* members (a bit each) cut off from the rest all the time */
 	unsigned lose;          /* once, a directory is: 1 gone, 2 put back as it was,
-	                         * 3 damaged in about half of its rows */
+	                         * 3 damaged in about half of its rows, 4 copied, and a
+	                         * second process runs with the copy */
 	unsigned carts;         /* not 0: session s reads, then writes cart s, but another one
 	                         * in so many times; for figures, not drawn */
 	bool lww, deletes, power; /* power: a crash is of the machine, not of the process */

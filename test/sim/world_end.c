@@ -43,6 +43,13 @@ world_reference(struct world *w)
 	return &w->nodes[i];
 }
 
+/* A member, and not for good away. */
+static bool
+is_there(const struct node *n)
+{
+	return !n->gone && !n->client;
+}
+
 /* S14: all have the same members and the same table, and nothing moves. */
 static bool
 agreed(struct world *w)
@@ -54,11 +61,18 @@ agreed(struct world *w)
 	for (size_t i = 0; i < first->count; i++)
 		if (first->records[i].state == RECORD_LEAVING)
 			return false;
-	for (unsigned i = 0; i < w->members; i++)
-		if (!w->nodes[i].gone &&
+	for (unsigned i = 0; i < w->all; i++)
+		if (is_there(&w->nodes[i]) &&
 		    (w->nodes[i].view == NULL || !view_equal(w->nodes[i].view, first)))
 			return false;
 	return true;
+}
+
+/* Who has left keeps the mark of a lost directory: of what, it cannot tell any more. */
+static bool
+is_owner(struct world *w, const struct node *n)
+{
+	return view_find(world_reference(w)->view, &n->id)->state == RECORD_JOINED;
 }
 
 static bool
@@ -73,10 +87,10 @@ converged(struct world *w)
 			if (!slice_equal(copy_of(w, world_reference(w)->view, k, 0, &owner),
 			    copy_of(w, world_reference(w)->view, k, i, &owner)))
 				return false;
-	for (unsigned i = 0; i < w->members; i++) {
+	for (unsigned i = 0; i < w->all; i++) {
 		struct hint_figures f;
 
-		if (w->nodes[i].gone)
+		if (!is_there(&w->nodes[i]))
 			continue;
 		struct copies_figures c;
 
@@ -84,7 +98,7 @@ converged(struct world *w)
 		if (f.hints > 0)
 			return false;
 		sync_copies(w->nodes[i].sync, world_moment_of(w, &w->nodes[i]), &c);
-		if (c.repair.catching > 0)
+		if (c.repair.catching > 0 && is_owner(w, &w->nodes[i]))
 			return false;
 	}
 	return w->open == 0;
@@ -96,10 +110,10 @@ moved(struct world *w)
 {
 	uint64_t rows = 0;
 
-	for (unsigned i = 0; i < w->members; i++) {
+	for (unsigned i = 0; i < w->all; i++) {
 		struct copies_figures c;
 
-		if (w->nodes[i].gone)
+		if (!is_there(&w->nodes[i]))
 			continue;
 		sync_copies(w->nodes[i].sync, world_moment_of(w, &w->nodes[i]), &c);
 		rows += c.repair.took + c.repair.gave;
@@ -170,10 +184,10 @@ judge_owners(struct world *w)
 	for (unsigned k = 0; k < w->o.keys; k++) {
 		struct buf *name = key_name(world_key(k));
 
-		for (unsigned i = 0; i < w->members; i++) {
+		for (unsigned i = 0; i < w->all; i++) {
 			const struct node *n = &w->nodes[i];
 
-			if (n->gone || view_owns(v, name_partition(buf_slice(name), w->o.partitions), &n->id) ||
+			if (!is_there(n) || view_owns(v, name_partition(buf_slice(name), w->o.partitions), &n->id) ||
 			    disk_find(n->disk, DYN_SPACE_DATA, buf_slice(name)).len == 0)
 				continue;
 			fprintf(stderr, "%s still has k%u, of which it is no owner\n",
@@ -199,6 +213,36 @@ tell_views(struct world *w)
 		    v != NULL ? (int)view_phase(v) : 0, r != NULL ? r->state : 0,
 		    r != NULL ? (unsigned)r->synced_epoch : 0, r != NULL ? r->reading : 0);
 	}
+}
+
+/* Why not? */
+static void
+tell_differences(struct world *w)
+{
+	const struct view *v = world_reference(w)->view;
+
+	for (unsigned k = 0; k < w->o.keys; k++)
+		for (unsigned i = 0; i < w->o.copies; i++) {
+			struct node *first, *owner;
+			struct dyn_slice a = copy_of(w, v, k, 0, &first), b = copy_of(w, v, k, i, &owner);
+
+			if (!slice_equal(a, b))
+				world_tell(w, "k%u differs at %s and %s", k, world_name(w, first),
+				    world_name(w, owner));
+		}
+	for (unsigned i = 0; i < w->all; i++) {
+		struct hint_figures f;
+		struct copies_figures c;
+
+		if (!is_there(&w->nodes[i]))
+			continue;
+		sync_hints(w->nodes[i].sync, &f);
+		sync_copies(w->nodes[i].sync, world_moment_of(w, &w->nodes[i]), &c);
+		if (f.hints > 0 || c.repair.catching > 0)
+			world_tell(w, "%s keeps %u hints, and is catching up in %u partitions",
+			    world_name(w, &w->nodes[i]), (unsigned)f.hints, (unsigned)c.repair.catching);
+	}
+	world_tell(w, "%u calls have not ended", w->open);
 }
 
 /* Everything works again, for good; what differs, reads of all copies repair, or in
@@ -267,6 +311,7 @@ world_heal(struct world *w)
 		w->out.forgotten += world_forgotten_by(&w->nodes[i]);
 	}
 	if (!converged(w)) {
+		tell_differences(w);
 		fprintf(stderr, "S7: copies differ %u s after all was healed\n", (unsigned)(HEAL_LIMIT / NS_PER_S));
 		w->out.broken++;
 	}

@@ -162,7 +162,9 @@ world_lane_to(unsigned lane)
 bool
 world_has_lane(const struct world *w, unsigned from, unsigned to, unsigned lane)
 {
-	return from != to && !w->nodes[to].client && (lane != SYNC || !w->nodes[from].client) &&
+	return from != to && !w->nodes[to].client && !(to == w->twin && w->nodes[to].gone) &&
+	    !id_equal(&w->nodes[from].id, &w->nodes[to].id) &&
+	    (lane != SYNC || !w->nodes[from].client) &&
 	    world_lane_from(lane) < w->nodes[from].threads &&
 	    world_lane_to(lane) < w->nodes[to].threads;
 }
@@ -191,7 +193,42 @@ world_index_of(const struct world *w, const struct node *n)
 struct node *
 world_node_of(struct world *w, const struct dyn_id *id)
 {
-	return &w->nodes[(id->bytes[6] << 8 | id->bytes[7]) - 'a'];
+	unsigned i = (unsigned)(id->bytes[6] << 8 | id->bytes[7]) - 'a';
+
+	if (w->twin != NODES_MAX && i == w->loser && w->nodes[i].gone && !w->nodes[w->twin].gone)
+		i = w->twin;
+	return &w->nodes[i];
+}
+
+struct node *
+world_peer_of(struct world *w, const struct node *n, const struct dyn_id *id)
+{
+	const struct record *r = w->twin != NODES_MAX && n->view != NULL &&
+	    id_equal(id, &w->nodes[w->twin].id) ? view_find(n->view, id) : NULL;
+
+	return r != NULL ? node_at(w, r->address) : world_node_of(w, id);
+}
+
+void
+world_readdress(struct world *w, const struct node *n)
+{
+	const unsigned both[2] = { w->loser, w->twin };
+	unsigned from = world_index_of(w, n);
+
+	if (w->twin == NODES_MAX || id_equal(&n->id, &w->nodes[w->twin].id))
+		return;
+	for (unsigned i = 0; i < 2; i++)
+		for (unsigned lane = 0; lane < w->lanes; lane++) {
+			struct node *to = &w->nodes[both[i]];
+			struct link *l = world_link(w, from, both[i], lane);
+
+			if (world_peer_of(w, n, &to->id) == to) {
+				world_dial_later(w, from, both[i], lane);
+				continue;
+			}
+			l->half = false; /* or it would be noticed later */
+			world_break_link(w, from, both[i], lane, 0);
+		}
 }
 
 /* What the node's own clocks say. */
@@ -315,6 +352,8 @@ world_dial(struct world *w, struct event *e)
 	l->dialling = false;
 	if (!n->alive || l->up)
 		return;
+	if (world_peer_of(w, n, &to->id) != to)
+		return;
 	if (!to->alive && e->lane == GOSSIP) {
 		detect_refused(n->detect, &to->id, world_moment_of(w, n), &n->out[GOSSIP]);
 		world_carry_out(w, n);
@@ -374,7 +413,7 @@ world_send_frame(struct world *w, struct node *n, unsigned thread, struct effect
 
 	if (id_is_zero(&e->to) && e->address == NULL)
 		return;
-	to = id_is_zero(&e->to) ? node_at(w, e->address) : world_node_of(w, &e->to);
+	to = id_is_zero(&e->to) ? node_at(w, e->address) : world_peer_of(w, n, &e->to);
 	l = world_link(w, world_index_of(w, n), world_index_of(w, to), lane);
 	DEMAND(frame_decode(&f, buf_slice(e->frame)) == 0);
 	if (l->up) {

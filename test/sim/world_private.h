@@ -152,13 +152,14 @@ struct world {
 	char seeds[SEEDS * 20];
 	bool settled;     /* in the end all had the same view */
 	unsigned members; /* of the first ring and those that join it */
-	unsigned all;     /* with clients, which come after them */
+	unsigned all;     /* with clients, which come after them, and the twin */
 	unsigned lanes;
 	bool calm, trace;
 	unsigned open; /* calls not ended */
 	uint64_t gossip;   /* bytes so far */
 	uint64_t last_start, last_view, gossip_then; /* of the last that joined */
 	unsigned loser; /* of its directory */
+	unsigned twin;  /* the node that runs with a copy of it; NODES_MAX: none */
 	unsigned leaving; /* so many were asked to, or forgotten */
 	unsigned forgotten; /* this one is to be, or was; NODES_MAX: none */
 };
@@ -209,7 +210,12 @@ unsigned world_lane_to(unsigned lane);
 /* The worker of a node that a partition is. */
 unsigned world_worker(const struct node *n, unsigned partition);
 unsigned world_index_of(const struct world *w, const struct node *n);
+/* The process with this id; of two, the one that was not fenced. */
 struct node *world_node_of(struct world *w, const struct dyn_id *id);
+/* The one that a node sends to: where its view says that the id is. */
+struct node *world_peer_of(struct world *w, const struct node *n, const struct dyn_id *id);
+/* It has another view: of two processes with one id it may send to the other now. */
+void world_readdress(struct world *w, const struct node *n);
 struct moment world_moment_of(const struct world *w, const struct node *n);
 uint64_t world_true_time(const struct node *n, uint64_t at);
 bool world_due(const struct world *w, const struct node *n, uint64_t at);
