@@ -183,6 +183,14 @@ value_of(struct world *w, uint64_t id)
 	return value;
 }
 
+/* It, or who it asks: a member that was forgotten and lives answers by its old table until
+ * it hears of that (dyn_plan_forget), and so may a client that has not heard either. */
+static bool
+may_be_forgotten(const struct world *w, const struct node *n)
+{
+	return w->forgotten != NODES_MAX && (n->client || world_index_of(w, n) == w->forgotten);
+}
+
 void
 world_start_call(struct world *w, struct node *n, unsigned session, enum op_kind kind, unsigned key,
     const struct with *with, const struct context *seen)
@@ -197,7 +205,7 @@ world_start_call(struct world *w, struct node *n, unsigned session, enum op_kind
 	op = op_new(kind, world_key(key), &how);
 	*c = (struct call){ .w = w, .id = ++w->ids, .began = w->now, .session = session, .key = key,
 		.node = world_index_of(w, n), .kind = kind, .next = w->calls };
-	if ((op->flags & DYN_STRICT) != 0)
+	if ((op->flags & DYN_STRICT) != 0 && !may_be_forgotten(w, n))
 		c->strict_r = op->r;
 	w->calls = c;
 	w->open++;
