@@ -96,6 +96,10 @@ print_json(const struct dyn_plan_figures *f)
 	json_number(&j, "members_then", f->members_then);
 	json_number(&j, "moves", f->moves);
 	json_number(&j, "under_replicated", f->under_replicated);
+	json_number(&j, "zones", f->zones);
+	json_number(&j, "zones_then", f->zones_then);
+	json_number(&j, "crowded", f->crowded);
+	json_number(&j, "crowded_then", f->crowded_then);
 	json_number(&j, "bytes", f->bytes);
 	json_number(&j, "seconds", f->seconds);
 	json_close(&j, '}');
@@ -109,6 +113,9 @@ print_text(const struct dyn_plan_figures *f)
 		printf("owners change already; this comes after that\n");
 	printf("owners            %u, then %u\n", f->members, f->members_then);
 	printf("copies to move    %u (%u partitions)\n", f->moves, f->partitions);
+	printf("zones             %u, then %u\n", f->zones, f->zones_then);
+	if (f->crowded + f->crowded_then > 0)
+		printf("in too few zones  %u partitions, then %u\n", f->crowded, f->crowded_then);
 	if (f->under_replicated > 0)
 		printf("too few copies of %u partitions then\n", f->under_replicated);
 }

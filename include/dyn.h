@@ -838,6 +838,9 @@ struct dyn_plan_figures {
 	                          * known (a client) */
 	uint64_t seconds;        /* about how long that takes, without other load; 0 =
 	                          * not known */
+	unsigned zones, zones_then; /* of what owns something */
+	unsigned crowded, crowded_then; /* partitions whose owners are in fewer zones
+	                          * than there could be: min(n, zones) */
 };
 #ifdef __cplusplus
 #define DYN_PLAN_FIGURES_INIT {sizeof(struct dyn_plan_figures)}

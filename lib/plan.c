@@ -213,6 +213,10 @@ dyn_plan_show(dyn_plan *p, struct dyn_plan_figures *out)
 		f.members_then = (unsigned)t->seats_count;
 		f.partitions = t->partitions;
 		f.under_replicated = table_short(t);
+		f.zones = table_zones(v->current);
+		f.zones_then = table_zones(t);
+		f.crowded = table_crowded(v->current);
+		f.crowded_then = table_crowded(t);
 		count_moves(v->current, t, &f.moves, &most);
 		estimate(p->node, v, most, &f);
 		table_unref(t);

@@ -207,6 +207,42 @@ table_short(const struct table *t)
 	return count;
 }
 
+unsigned
+table_zones(const struct table *t)
+{
+	unsigned zones = 0;
+
+	for (size_t i = 0; i < t->seats_count; i++) {
+		size_t k = 0;
+
+		while (t->seats[k].zone != t->seats[i].zone)
+			k++;
+		zones += k == i;
+	}
+	return zones;
+}
+
+unsigned
+table_crowded(const struct table *t)
+{
+	unsigned possible = MIN(table_zones(t), t->n), count = 0;
+
+	for (unsigned p = 0; p < t->partitions; p++) {
+		const uint16_t *owners;
+		unsigned owners_count = table_owners(t, p, &owners), zones = 0;
+
+		for (unsigned i = 0; i < owners_count; i++) {
+			unsigned k = 0;
+
+			while (t->seats[owners[k]].zone != t->seats[owners[i]].zone)
+				k++;
+			zones += k == i;
+		}
+		count += zones < possible;
+	}
+	return count;
+}
+
 static bool
 machine_among(const struct table *t, const uint16_t *seats, size_t count, unsigned seat)
 {

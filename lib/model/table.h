@@ -84,6 +84,10 @@ unsigned table_load(const struct table *, unsigned seat); /* partitions owned */
 size_t table_preference(const struct table *, unsigned partition, uint16_t *out);
 /* Partitions with fewer than n owners. */
 unsigned table_short(const struct table *);
+/* Zones of its seats. */
+unsigned table_zones(const struct table *);
+/* Partitions whose owners are in fewer zones than n owners could be. */
+unsigned table_crowded(const struct table *);
 
 void table_write(struct wr *, const struct table *);
 /* Checks all: order, ranges, distinct machines; computes the digest, which is

@@ -187,6 +187,9 @@ START_TEST(several_at_once)
 	ck_assert_uint_eq(f.members_then, 5);
 	ck_assert_uint_gt(f.moves, 0);
 	ck_assert_uint_eq(f.under_replicated, 0);
+	ck_assert_uint_eq(f.zones, 1);
+	ck_assert_uint_eq(f.zones_then, 1);
+	ck_assert_uint_eq(f.crowded + f.crowded_then, 0);
 	ck_assert_uint_gt(f.bytes, 0);
 	/* Showing orders nothing. */
 	proc_status(&r->peer[0], &s);

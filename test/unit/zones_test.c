@@ -151,6 +151,39 @@ START_TEST(racks_of_a_zone)
 }
 END_TEST
 
+/* What a plan tells of zones: nobody is where another copy is, until a node is moved. */
+START_TEST(partitions_in_too_few_zones)
+{
+	static const unsigned nodes[] = { 2, 2, 2 };
+	unsigned both = 0;
+	uint64_t other;
+	struct table *t;
+	struct layout l;
+
+	layout_init(&l, 5);
+	layout_fill(&l, nodes, 3, false);
+	t = layout_table(&l, NULL, 64, 3);
+	ck_assert_uint_eq(table_zones(t), 3);
+	ck_assert_uint_eq(table_crowded(t), 0);
+	other = t->seats[1].zone != t->seats[0].zone ? t->seats[1].zone : t->seats[2].zone;
+	for (unsigned p = 0; p < t->partitions; p++) {
+		bool first = false, there = false;
+		const uint16_t *o;
+		unsigned count = table_owners(t, p, &o);
+
+		for (unsigned i = 0; i < count; i++) {
+			first |= o[i] == 0;
+			there |= t->seats[o[i]].zone == other;
+		}
+		both += first && there;
+	}
+	t->seats[0].zone = other;
+	ck_assert_uint_gt(both, 0);
+	ck_assert_uint_eq(table_crowded(t), both);
+	table_unref(t);
+}
+END_TEST
+
 /* Machines come first: nodes of one machine that name different zones are where
  * one of them is. */
 START_TEST(one_machine_in_two_zones)
@@ -437,6 +470,7 @@ suite(void)
 	test_case(s, "weights", spread_comes_before_weight);
 	test_case(s, "racks", racks_of_a_zone);
 	test_case(s, "machines", one_machine_in_two_zones);
+	test_case(s, "crowded", partitions_in_too_few_zones);
 	test_case(s, "newcomers", newcomers_are_filled);
 	test_case(s, "new zone", a_new_zone);
 	test_case(s, "locations", locations_count);
