@@ -751,7 +751,8 @@ void
 repair_lost_all(struct repair *r, int number, struct moment m, struct outbox *out)
 {
 	r->lost = number;
-	repair_mark_all(r);
+	/* Of which partitions, the next view tells: this one may be as old as the copies. */
+	r->all = true;
 	r->marks_old = r->marks_told_old = true;
 	r->save_at = 0;
 	repair_look_at_marks(r);
