@@ -171,6 +171,18 @@ look_at_self(struct member *m, const struct view *v, struct outbox *out)
 		    now->state == RECORD_LEAVING ? "leaves the ring" : "joins the ring");
 }
 
+/* All members follow a table before it answers reads.  If one does that this node knows
+ * nothing of, it was this node's directory that followed, as it was later than this. */
+static bool
+has_missed(const struct member *m, const struct view *v)
+{
+	const struct table *before = m->view != NULL ? m->view->base : NULL;
+
+	return before != NULL && v->base != NULL && table_compare(v->base, before) != 0 &&
+	    table_compare(v->base, m->view->current) != 0 &&
+	    table_find(v->base, &m->self.id) >= 0;
+}
+
 /* v (owned) with all that follows from it is the view now. */
 static int
 adopt(struct member *m, struct view *v, struct moment now, struct outbox *out)
@@ -185,6 +197,12 @@ adopt(struct member *m, struct view *v, struct moment now, struct outbox *out)
 			view_unref(v);
 			return rc;
 		}
+	}
+	if (m->state == MEMBER_IN && has_missed(m, v)) {
+		outbox_log(out, DYN_LOG_WARNING,
+		    "table %llu came to be without this node: rolled back data directory?",
+		    (unsigned long long)v->base->epoch);
+		outbox_add(out, FX_LOST);
 	}
 	if (m->view != NULL && view_equal(v, m->view))
 		view_unref(v);

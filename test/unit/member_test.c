@@ -355,6 +355,36 @@ START_TEST(rolled_back_directory)
 }
 END_TEST
 
+/* The same where nobody has a newer record, but tables that must have been followed. */
+START_TEST(tables_that_were_missed)
+{
+	struct sim *s = sim_new(701);
+	struct view *backup;
+	struct node *n;
+
+	s->unsafe = true;
+	s->partitions = 32;
+	for (unsigned i = 0; i < 3; i++)
+		sim_add(s, FIRST);
+	sim_agree(s, 60 * NS_PER_S);
+	n = &s->node[1];
+	backup = view_ref(n->view);
+	for (unsigned i = 0; i < 2; i++) {
+		sim_add(s, FIRST);
+		sim_agree(s, 60 * NS_PER_S);
+	}
+	ck_assert_uint_eq(n->lost, 0);
+	sim_stop(n);
+	view_unref(n->view);
+	n->view = backup;
+	sim_start(s, n, NULL);
+	sim_agree(s, 10 * NS_PER_S);
+	ck_assert_uint_eq(n->lost, 1);
+	sim_check_quiet(s);
+	sim_free(s);
+}
+END_TEST
+
 /* A fence is a next table with the same owners, to which all follow as to any. */
 START_TEST(a_fence)
 {
@@ -1103,6 +1133,7 @@ suite(void)
 	tcase_add_test(c, incarnations_rise);
 	tcase_add_loop_test(c, restart_in_the_middle_of_a_change, 0, 10);
 	tcase_add_test(c, rolled_back_directory);
+	tcase_add_test(c, tables_that_were_missed);
 	tcase_add_loop_test(c, a_fence, 0, 5);
 	tcase_add_loop_test(c, a_directory_of_before_a_fence, 0, 2);
 	tcase_add_loop_test(c, copied_directory, 0, 5);
