@@ -716,6 +716,7 @@ repair_view(struct repair *r, struct view *v, struct moment m, struct outbox *ou
 			return;
 		}
 	}
+	r->foreign = false;
 	if (r->all)
 		repair_mark_all(r);
 	repair_look_at_marks(r);
@@ -751,8 +752,12 @@ void
 repair_lost_all(struct repair *r, int number, struct moment m, struct outbox *out)
 {
 	r->lost = number;
-	/* Of which partitions, the next view tells: this one may be as old as the copies. */
-	r->all = true;
+	repair_mark_all(r);
+	/* This view may be as old as the copies: what else is ours, the next one tells. */
+	for (unsigned p = 0; p < r->partitions; p++)
+		if (!view_owns(r->view, p, &r->o.self))
+			repair_mark(r, p);
+	r->foreign = true;
 	r->marks_old = r->marks_told_old = true;
 	r->save_at = 0;
 	repair_look_at_marks(r);

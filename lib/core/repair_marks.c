@@ -90,8 +90,8 @@ repair_look_at_marks(struct repair *r)
 	struct moment never = { .now = 0 };
 
 	for (unsigned p = 0; p < r->partitions && r->catching_count > 0; p++)
-		if (is_marked(r, p) &&
-		    (!view_owns(r->view, p, &r->o.self) || has_caught_up(r, p)))
+		if (is_marked(r, p) && (view_owns(r->view, p, &r->o.self) ? has_caught_up(r, p) :
+		                                                            !r->foreign))
 			unmark(r, p, never);
 }
 

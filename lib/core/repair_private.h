@@ -46,6 +46,7 @@ struct repair {
 	uint8_t *differs;        /* other owners by rank, a bit each */
 	uint64_t *equal_at;      /* [partition * n + rank] */
 	bool all;                /* to be marked as soon as it is known what is ours */
+	bool foreign;            /* until the next view marks stay also where nothing is */
 	unsigned catching_count;
 	bool marks_old, marks_told_old;
 	uint64_t save_at;

@@ -170,6 +170,37 @@ START_TEST(all_lost_while_running)
 }
 END_TEST
 
+/* The directory is several tables old: by the next view it owns other partitions, and
+ * their copies lack something too. */
+START_TEST(all_lost_under_an_old_table)
+{
+	struct view *before = view_all_read(view_all_synced(view_joins(
+	    view_ring(4, 3, PARTITIONS), 'e')));
+	struct view *after = view_ring(4, 3, PARTITIONS);
+	struct copies *w = copies_new(1, view_ref(before));
+	struct node *a = &w->node[0];
+	unsigned owned = 0, came = 0;
+
+	copies_see_view(w, 0, before);
+	repair_lost_all(a->r, 1, w->m, &a->out);
+	copies_take_effects(w, 0);
+	ck_assert_uint_eq(copies_told(w, 0), PARTITIONS);
+	copies_see_view(w, 0, after);
+	copies_take_effects(w, 0);
+	for (unsigned p = 0; p < PARTITIONS; p++) {
+		owned += view_owns(after, p, &a->r->o.self);
+		came += view_owns(after, p, &a->r->o.self) &&
+		    !view_owns(before, p, &a->r->o.self);
+	}
+	ck_assert_uint_gt(came, 0);
+	ck_assert_uint_eq(copies_figures(w, 0).catching, owned);
+	ck_assert_uint_eq(copies_told(w, 0), owned);
+	view_unref(before);
+	view_unref(after);
+	copies_free(w);
+}
+END_TEST
+
 /* An answer to what this node asked when it still had all says nothing of now; nor
  * does what a peer asked before it knew. */
 START_TEST(answers_of_before_do_not_count)
@@ -484,6 +515,7 @@ suite(void)
 	tcase_add_test(c, lost_before_the_first_view);
 	tcase_add_loop_test(c, all_lost_between_start_and_view, 0, 2);
 	tcase_add_test(c, all_lost_while_running);
+	tcase_add_test(c, all_lost_under_an_old_table);
 	tcase_add_test(c, a_damaged_row_is_marked_first);
 	tcase_add_test(c, a_damaged_row_of_the_only_copy);
 	tcase_add_loop_test(c, answers_of_before_do_not_count, 0, 2);

@@ -458,7 +458,10 @@ START_TEST(errors_before_minting_are_failures)
 	EXPECT(s, "0 DONE put ESIBLINGS owners=0 disk=0\n");
 	s->fake->get_rc = DYN_EIO;
 	script_put(s, "j", "x");
-	EXPECT(s, "0 DONE put EIO owners=0 disk=0\n");
+	/* Nobody else is asked of what a peer has asked here: it asks itself. */
+	ck_assert_ptr_nonnull(strstr(script_trace(s), "SEND ASK "));
+	script_peer_ask(s, 'b', NULL, 9, OP_PUT, "j", &(struct with){ .value = "z" });
+	EXPECT(s, "0 REPLY ASK_ACK 7 #9 EIO owners=0 disk=0 by a\n");
 	script_turn(s);
 	EXPECT(s, "");
 	script_free(s);
