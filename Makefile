@@ -177,6 +177,9 @@ $(TESTS): $B/%: $B/obj/%.o $(HELP_A) $(EXAMPLE_A) $(INSIDE_A)
 	$(say) LINK $@
 	$Q$(LINK) -o $@ $^ $(TEST_LIBS) $(LIB_LIBS) -lm
 
+# It runs them.
+$B/test/cluster/ctl_test: | $B/examples/dynctl $B/examples/dynd
+
 -include $(patsubst %.o,%.d,$(LIB_OBJ) $(call object,$(EXAMPLE_SRC) $(TEST_SRC)))
 
 # --------------------------------------------------------------------- tests

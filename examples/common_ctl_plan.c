@@ -8,13 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Wrong words, told as the failures of calls are. */
+static int
+fail_word(const struct ctl *c, const char *word, int rc, const char *text)
+{
+	(void)ctl_fail(c, word, rc, text);
+	return EXIT_USAGE;
+}
+
 /* The member whose id begins so; a message if there is not exactly one. */
 static int
-find_id(struct ctl *c, const char *text, size_t len, struct dyn_id *out)
+find_id(struct ctl *c, const char *word, const char *text, size_t len, struct dyn_id *out)
 {
 	struct dyn_member *members;
 	size_t count, found = 0;
-	char id[33];
+	char id[33], why[80];
 	int rc;
 
 	rc = dyn_members(c->node, &members, &count);
@@ -31,69 +39,106 @@ find_id(struct ctl *c, const char *text, size_t len, struct dyn_id *out)
 	dyn_members_free(members);
 	if (found == 1)
 		return EXIT_DONE;
-	fprintf(stderr, "dynctl: %s member's id begins with '%.*s'\n",
-	    found == 0 ? "no" : "more than one", (int)len, text);
-	return EXIT_USAGE;
+	snprintf(why, sizeof(why), "%s member's id begins with '%.*s'",
+	    found == 0 ? "no" : "more than one", len > 32 ? 32 : (int)len, text);
+	return fail_word(c, word, found == 0 ? DYN_ENOTFOUND : DYN_EINVAL, why);
+}
+
+/* What an order is called, and what follows its id. */
+static const struct order_name {
+	const char *text; /* with '=' */
+	bool more;        /* ":" and something stand behind the id */
+	char what;
+} order_names[] = {
+    {"join=", false, 'j'},
+    {"leave=", false, 'l'},
+    {"forget=", false, 'f'},
+    {"replace=", true, 'r'},
+    {"weight=", true, 'w'},
+    {"location=", true, 'o'},
+};
+
+static const struct order_name *
+find_order(const char *word)
+{
+	for (size_t i = 0; i < sizeof(order_names) / sizeof(order_names[0]); i++)
+		if (strncmp(word, order_names[i].text, strlen(order_names[i].text)) == 0)
+			return &order_names[i];
+	return NULL;
+}
+
+static int
+add_weight(dyn_plan *p, struct dyn_id id, const char *text)
+{
+	size_t digits = strspn(text, "0123456789");
+
+	if (digits == 0 || digits > 5 || text[digits] != '\0')
+		return DYN_EINVAL;
+	return dyn_plan_weight(p, id, (unsigned)strtoul(text, NULL, 10));
+}
+
+static int
+add_order(dyn_plan *p, char what, struct dyn_id id, struct dyn_id other, const char *rest)
+{
+	switch (what) {
+	case 'j':
+		return dyn_plan_join(p, id);
+	case 'l':
+		return dyn_plan_leave(p, id);
+	case 'f':
+		return dyn_plan_forget(p, id);
+	case 'r':
+		return dyn_plan_replace(p, id, other);
+	case 'w':
+		return add_weight(p, id, rest);
+	default:
+		return dyn_plan_location(p, id, rest);
+	}
 }
 
 /* "leave=ID", "weight=ID:200": its name ends at '=', the id at ':' or the end. */
 static int
 take_order(struct ctl *c, dyn_plan *p, const char *word)
 {
-	const char *id_text = strchr(word, '='), *rest;
-	size_t name = id_text != NULL ? (size_t)(id_text - word) : 0;
-	struct dyn_id id, other;
-	unsigned long weight;
-	char *end;
+	const struct order_name *name = find_order(word);
+	const char *id_text, *rest;
+	struct dyn_id id, other = {{0}};
 	int status, rc;
 
-#define IS(text) (name == strlen(text) && strncmp(word, text, name) == 0)
-	if (id_text == NULL)
-		goto wrong;
-	id_text++;
+	if (name == NULL)
+		return fail_word(c, word, DYN_EINVAL, "no such order");
+	id_text = word + strlen(name->text);
 	rest = strchr(id_text, ':');
-	status = find_id(
-	    c, id_text, rest != NULL ? (size_t)(rest - id_text) : strlen(id_text), &id);
+	if ((rest != NULL) != name->more)
+		return fail_word(c, word, DYN_EINVAL,
+		    name->more ? "':' and more have to follow the id"
+			       : "nothing may follow the id");
+	status = find_id(c, word, id_text,
+	    rest != NULL ? (size_t)(rest - id_text) : strlen(id_text), &id);
+	if (status == EXIT_DONE && name->what == 'r')
+		status = find_id(c, word, rest + 1, strlen(rest + 1), &other);
 	if (status != EXIT_DONE)
 		return status;
-	if (IS("join") && rest == NULL) {
-		rc = dyn_plan_join(p, id);
-	} else if (IS("leave") && rest == NULL) {
-		rc = dyn_plan_leave(p, id);
-	} else if (IS("forget") && rest == NULL) {
-		rc = dyn_plan_forget(p, id);
-	} else if (IS("replace") && rest != NULL) {
-		status = find_id(c, rest + 1, strlen(rest + 1), &other);
-		if (status != EXIT_DONE)
-			return status;
-		rc = dyn_plan_replace(p, id, other);
-	} else if (IS("weight") && rest != NULL) {
-		weight = strtoul(rest + 1, &end, 10);
-		if (*end != '\0' || weight > 10000)
-			goto wrong;
-		rc = dyn_plan_weight(p, id, (unsigned)weight);
-	} else if (IS("location") && rest != NULL) {
-		rc = dyn_plan_location(p, id, rest + 1);
-	} else {
-		goto wrong;
-	}
-#undef IS
+	rc = add_order(p, name->what, id, other, rest != NULL ? rest + 1 : NULL);
+	if (rc == DYN_EINVAL && name->what == 'w')
+		return fail_word(c, word, rc, "a weight is a number from 1 to 10000");
+	if (rc == DYN_EINVAL && name->what == 'o')
+		return fail_word(c, word, rc, "a location is dc/zone/rack/machine");
 	return rc == 0 ? EXIT_DONE : ctl_fail_call(c, word, rc);
-wrong:
-	fprintf(stderr, "dynctl: '%s' is no order\n", word);
-	return EXIT_USAGE;
 }
 
 static void
-print_json(const struct dyn_plan_figures *f)
+print_json(const struct dyn_plan_figures *f, bool ordered)
 {
 	struct json j = {.out = stdout};
 
 	json_open(&j, NULL, '{');
+	json_bool(&j, "ordered", ordered);
 	json_number(&j, "epoch", f->epoch);
 	json_bool(&j, "moving", f->moving);
 	json_number(&j, "members", f->members);
 	json_number(&j, "members_then", f->members_then);
+	json_number(&j, "partitions", f->partitions);
 	json_number(&j, "moves", f->moves);
 	json_number(&j, "under_replicated", f->under_replicated);
 	json_number(&j, "zones", f->zones);
@@ -101,7 +146,6 @@ print_json(const struct dyn_plan_figures *f)
 	json_number(&j, "crowded", f->crowded);
 	json_number(&j, "crowded_then", f->crowded_then);
 	json_number(&j, "bytes", f->bytes);
-	json_number(&j, "seconds", f->seconds);
 	json_close(&j, '}');
 	putchar('\n');
 }
@@ -165,7 +209,7 @@ plan(struct ctl *c, bool commit)
 			status = ctl_fail_call(c, commit ? "change" : "plan", rc);
 	}
 	if (status == EXIT_DONE && c->json) {
-		print_json(&f);
+		print_json(&f, commit);
 	} else if (status == EXIT_DONE) {
 		print_text(&f);
 		printf("bytes to move     about %" PRIu64 "\n", f.bytes);

@@ -37,6 +37,34 @@ state_text(const struct dyn_member *m)
 	return m->synced ? "in sync" : "catching up";
 }
 
+static const char *
+membership_text(enum dyn_membership m)
+{
+	switch (m) {
+	case DYN_WAITING:
+		return "waiting";
+	case DYN_JOINED:
+		return "joined";
+	case DYN_LEAVING:
+		return "leaving";
+	default:
+		return "none";
+	}
+}
+
+static const char *
+liveness_text(enum dyn_liveness l)
+{
+	switch (l) {
+	case DYN_DOUBTED:
+		return "doubted";
+	case DYN_SUSPECT:
+		return "suspected";
+	default:
+		return "live";
+	}
+}
+
 static void
 json_member(struct json *j, const struct dyn_member *m)
 {
@@ -48,6 +76,9 @@ json_member(struct json *j, const struct dyn_member *m)
 	json_number(j, "incarnation", m->incarnation);
 	json_bool(j, "reachable", m->reachable);
 	json_bool(j, "synced", m->synced);
+	json_string(j, "membership", membership_text(m->membership));
+	json_string(j, "liveness", liveness_text(m->liveness));
+	json_string(j, "state", state_text(m));
 }
 
 int
@@ -128,6 +159,7 @@ locate_json(const char *key, const struct place *p, const struct dyn_member *mem
 		ctl_json_id(&j, "id", p->ids[i]);
 		json_string(&j, "address", m != NULL ? m->address : "");
 		json_bool(&j, "reachable", m != NULL && m->reachable);
+		json_string(&j, "state", m != NULL ? state_text(m) : "");
 		json_close(&j, '}');
 	}
 	json_close(&j, ']');
@@ -414,6 +446,8 @@ node_row(struct table *t, const struct report *n)
 		table_cell(t, "keeps %" PRIu64 " hints", n->status.hints);
 	else if (n->status.hints_waiting > 0)
 		table_cell(t, "waits for %" PRIu64 " hints", n->status.hints_waiting);
+	else if (n->member->membership != DYN_JOINED)
+		table_cell(t, "%s", state_text(n->member));
 	else
 		table_cell(t, "%s", n->status.pending > 0 ? "catching up" : "in sync");
 }

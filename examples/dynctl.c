@@ -199,7 +199,7 @@ run(struct ctl *c, const struct command *command)
 	rc = dyn_open(&c->node, &c->options, &error);
 	if (rc != 0) {
 		ctl_fail(c, c->options.seeds, rc, error.text);
-		return EXIT_OPEN;
+		return rc == DYN_EINVAL ? EXIT_USAGE : EXIT_OPEN;
 	}
 	rc = dyn_bucket_open(&c->bucket, c->node, c->bucket_name, &c->how);
 	if (rc != 0)

@@ -27,6 +27,8 @@ guards()
 	storage-*) echo engine dir engine_fault engine_crash hint ;;
 	fire-*) echo cluster/fire ;;
 	change-*) echo cluster/change ;;
+	address-*) echo cluster/address ;;
+	ctl-*) echo cluster/ctl ;;
 	members-*) echo table zones view member ;;
 	net-*) echo loop queues conn tls ;;
 	detect-*) echo detect ;;

@@ -155,17 +155,23 @@ sources_in(const struct task *t, enum source_state state)
 	return count;
 }
 
-/* Were all scanned without which an acknowledged write could be missed? */
+/* Were all scanned without which an acknowledged write could be missed?  Who is no
+ * member any more is not waited for: where too few are left for that, or none, what
+ * only those had is lost, and whoever had them forgotten was told. */
 static bool
 is_complete(const struct pull *p, const struct task *t)
 {
-	unsigned count = t->sources.count;
+	unsigned count = t->sources.count, there = 0;
 
-	for (unsigned i = 0; i < count; i++)
-		if (t->source_state[i] == SOURCE_FAILED &&
-		    record_is_member(&p->view->records[t->sources.member[i]]))
+	for (unsigned i = 0; i < count; i++) {
+		if (!record_is_member(&p->view->records[t->sources.member[i]]))
+			continue;
+		if (t->source_state[i] == SOURCE_FAILED)
 			return false;
-	return sources_in(t, SOURCE_SCANNED) >= (count > p->o.w ? count - p->o.w + 1 : 1);
+		there++;
+	}
+	return sources_in(t, SOURCE_SCANNED) >=
+	       MIN(there, count > p->o.w ? count - p->o.w + 1 : 1);
 }
 
 /* The next source; or this partition is complete; or rest and try again those

@@ -18,7 +18,9 @@
  * if n - W + 1 of them were scanned.  But a call may have asked for a smaller W
  * than is usual, down to one copy; so every owner by base that is still a member
  * is scanned, however long that takes: it holds up the next step anyway
- * (view.h).  Only those that left, or whose storage is broken, are done without.
+ * (view.h).  Only those that left, or whose storage is broken, are done without; of the
+ * latter so many that n - W + 1 were scanned.  Where fewer than that are still members,
+ * because the others were forgotten, those have to do: nobody else has anything.
  *
  * What was pulled under one table does not count for the next one: a fork may
  * have had coordinators that knew nothing of us.  (Rows stay; merging them

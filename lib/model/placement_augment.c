@@ -8,7 +8,6 @@
  * shortest one; why it exists, and why its replacements do not disturb each other
  * where they meet in one partition, is said in placement.c.
  */
-#include <assert.h>
 
 #include "model/placement_private.h"
 
@@ -112,7 +111,7 @@ expand_place(struct place *pl, uint32_t at, size_t *tail)
 	unsigned p = at / pl->n, x = pl->open_from[at];
 	unsigned start;
 
-	assert(pl->seats > 0); /* else place_table has ended before */
+	DYN_ASSERT(pl->seats > 0); /* else place_table has ended before */
 	start = (unsigned)(seat_rank(1, p) % pl->seats);
 
 	fit_begin(pl);

@@ -460,6 +460,24 @@ START_TEST(one_that_left_is_done_without)
 }
 END_TEST
 
+/* n - W + 1 would be two: there is but one. */
+START_TEST(what_is_left_has_to_do)
+{
+	struct one o = one_task();
+	struct script_pull *s = o.s;
+
+	show(s, view_leaves(view_ref(s->view), o.source[0]));
+	show(s, view_leaves(view_ref(s->view), o.source[1]));
+	lost(s, o.source[0]);
+	TRACE(s, pulls(&o, 1, ""));
+	lost(s, o.source[1]);
+	TRACE(s, pulls(&o, 2, ""));
+	nothing_there(s);
+	ck_assert_uint_eq(pull_pending(s->p), 0);
+	pull_end(s);
+}
+END_TEST
+
 START_TEST(sources_that_fail)
 {
 	struct one o = one_task();
@@ -856,6 +874,7 @@ suite(void)
 	tcase_add_test(c, two_of_three_are_not_enough);
 	tcase_add_test(c, one_whose_storage_is_broken_is_done_without);
 	tcase_add_test(c, one_that_left_is_done_without);
+	tcase_add_test(c, what_is_left_has_to_do);
 	tcase_add_test(c, sources_that_fail);
 	tcase_add_test(c, malformed_rows);
 	tcase_add_test(c, a_new_table_starts_anew);
