@@ -190,7 +190,7 @@ CHECK = B='$B' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' MAKE='$(MAKE)' FLAGS='$(FLAGS)
 	FUZZ='$(FUZZ)' FIGURES='$(FIGURES)' CLUSTER='$(CLUSTER)' SIM='$(SIM)' SEEDS='$(SEEDS)' FIRST='$(FIRST)' \
 	test/check.sh
 
-.PHONY: check threaded demo bench bench-engine bench-handoff bench-detect bench-repair bench-outage bench-restart bench-grow placement accuse split scale churn chaos cover mutants tidy analyze format $(STEPS)
+.PHONY: check threaded demo bench bench-engine bench-handoff bench-detect bench-repair bench-outage bench-restart placement accuse split scale churn chaos cover mutants tidy analyze format $(STEPS)
 check: programs
 	@+$(CHECK) $(STEPS)
 header:
@@ -235,8 +235,6 @@ bench-repair: $(BENCH)
 	@KEYS='$(KEYS)' CK_DEFAULT_TIMEOUT=900 CK_VERBOSITY=silent $B/test/bench/repair_bench
 bench-outage: $(BENCH)
 	@CK_DEFAULT_TIMEOUT=300 CK_VERBOSITY=silent $B/test/bench/outage_bench
-bench-grow: $(BENCH)
-	@ROWS='$(ROWS)' CK_DEFAULT_TIMEOUT=900 CK_VERBOSITY=silent $B/test/bench/grow_bench
 bench-restart: $(BENCH)
 	@GIB='$(GIB)' CK_DEFAULT_TIMEOUT=900 CK_VERBOSITY=silent $B/test/bench/restart_bench
 placement: $B/test/bench/placement_bench
@@ -334,8 +332,6 @@ help:
 #=              bench-repair: a lost directory filled again, an idle ring;
 #=              bench-outage: calls that fail while one of five is dead;
 #=              bench-restart: until a process with GIB=1 of data serves;
-#=              bench-grow: from five to eight and back under load, and how fast
-#=              ROWS=60000 rows travel;
 #=              BENCH_ARGS= are passed on
 #=   placement  how good tables are, what changes move, how long they take
 #=   accuse     false accusations by the detector: HOURS=200 of a ring of five,
