@@ -238,6 +238,7 @@ one_run(unsigned run, unsigned keys, struct figures *f)
 	f->grow_ratio = (double)traffic_percentile(t, GROWING, 990) / before;
 	f->shrink_ratio = (double)traffic_percentile(t, SHRINKING, 990) / before;
 	print_run(t, run, f);
+	ck_assert_uint_eq(atomic_load(&t->lost), 0);
 	traffic_close(t);
 	ring_close(&r);
 }
