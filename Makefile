@@ -190,7 +190,7 @@ CHECK = B='$B' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' MAKE='$(MAKE)' FLAGS='$(FLAGS)
 	FUZZ='$(FUZZ)' FIGURES='$(FIGURES)' CLUSTER='$(CLUSTER)' SIM='$(SIM)' SEEDS='$(SEEDS)' FIRST='$(FIRST)' \
 	test/check.sh
 
-.PHONY: check threaded demo bench bench-engine bench-handoff bench-detect bench-repair bench-outage bench-restart placement accuse split scale churn chaos cover mutants tidy analyze format $(STEPS)
+.PHONY: check threaded demo bench bench-engine bench-handoff bench-detect bench-repair bench-outage bench-restart bench-grow bench-transfer placement accuse split scale churn chaos cover mutants tidy analyze format $(STEPS)
 check: programs
 	@+$(CHECK) $(STEPS)
 header:
@@ -237,6 +237,11 @@ bench-outage: $(BENCH)
 	@CK_DEFAULT_TIMEOUT=300 CK_VERBOSITY=silent $B/test/bench/outage_bench
 bench-restart: $(BENCH)
 	@GIB='$(GIB)' CK_DEFAULT_TIMEOUT=900 CK_VERBOSITY=silent $B/test/bench/restart_bench
+# Three join five under load, and three leave; how fast that moves without load.
+bench-grow: $(BENCH)
+	@KEYS='$(KEYS)' RUNS='$(RUNS)' CK_DEFAULT_TIMEOUT=1800 CK_VERBOSITY=silent $B/test/bench/grow_bench
+bench-transfer: $(BENCH)
+	@KEYS='$(KEYS)' RUNS='$(RUNS)' CK_DEFAULT_TIMEOUT=1800 CK_VERBOSITY=silent $B/test/bench/transfer_bench
 placement: $B/test/bench/placement_bench
 	@$<
 accuse: $B/test/sim/accuse
@@ -332,6 +337,9 @@ help:
 #=              bench-repair: a lost directory filled again, an idle ring;
 #=              bench-outage: calls that fail while one of five is dead;
 #=              bench-restart: until a process with GIB=1 of data serves;
+#=              bench-grow: calls while five peers become eight and five again;
+#=              bench-transfer: how fast rows move, beside SQLite alone; both
+#=              with KEYS= keys, medians of RUNS=3;
 #=              BENCH_ARGS= are passed on
 #=   placement  how good tables are, what changes move, how long they take
 #=   accuse     false accusations by the detector: HOURS=200 of a ring of five,

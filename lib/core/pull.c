@@ -8,14 +8,15 @@ enum source_state { SOURCE_NEW, SOURCE_FAILED, SOURCE_BROKEN, SOURCE_SCANNED };
 
 struct task {
 	struct list link;
-	enum { ASKING, STORING, RESTING } state;
+	enum { ASKING, STORING, PAUSING, RESTING } state;
 	unsigned partition;
 	uint64_t number; /* of the request in progress */
-	uint64_t until;  /* ASKING, STORING: patience; RESTING: rest */
+	uint64_t until;  /* ASKING, STORING: patience; PAUSING, RESTING: its end */
+	uint64_t began;  /* STORING */
 	struct group sources;
 	uint8_t source_state[DYN_N_MAX];
 	unsigned source; /* the one asked */
-	bool last;       /* STORING: the rows were the source's last */
+	bool last;       /* STORING, PAUSING: the rows were the source's last */
 	struct buf *after;
 };
 
@@ -23,6 +24,7 @@ struct pull {
 	struct pull_options o;
 	struct view *view;
 	bool fenced, said;
+	bool called;       /* the worker was, when rows last came back: be modest */
 	uint8_t *progress; /* by partition */
 	unsigned pending;  /* PENDING and ACTIVE */
 	unsigned cursor;
@@ -130,8 +132,8 @@ static void
 send_pull(struct pull *p, struct task *t, struct moment m, struct outbox *out)
 {
 	struct frame head = view_head(p->view, p->next_number++);
-	union msg msg = { .pull = { .partition = t->partition, .bytes_max = PULL_BYTES,
-		.after = buf_slice(t->after) } };
+	union msg msg = { .pull = { .partition = t->partition, .after = buf_slice(t->after),
+		.bytes_max = p->called ? PULL_BYTES_CALLED : PULL_BYTES } };
 	struct effect *e;
 	struct buf *frame;
 
@@ -206,8 +208,9 @@ static void
 start_tasks(struct pull *p, struct moment m, struct outbox *out)
 {
 	unsigned partitions = p->view->settings.partitions;
+	unsigned most = p->called ? PULL_TASKS_CALLED : PULL_TASKS;
 
-	for (; p->cursor < partitions && p->tasks_count < PULL_TASKS; p->cursor++) {
+	for (; p->cursor < partitions && p->tasks_count < most; p->cursor++) {
 		struct task *t;
 
 		if (p->progress[p->cursor] != PENDING)
@@ -348,25 +351,48 @@ take_rows(struct pull *p, struct task *t, const struct msg_pull_ack *ack, struct
 	t->after = after;
 	t->state = STORING;
 	t->until = m.now + 2 * PULL_PATIENCE;
+	t->began = m.now;
 	e = outbox_add(out, FX_ROWS);
 	e->what = rows;
+}
+
+/* After rows that took so long to store: see pull.h. */
+static uint64_t
+pause_after(const struct pull *p, uint64_t took)
+{
+	uint64_t pause = MIN(took, PULL_EASY * PULL_PAUSE_TIMES) * took / PULL_EASY;
+
+	return !p->called || pause < NS_PER_MS ? 0 : pause;
+}
+
+/* The next rows of this source, or the next source. */
+static void
+pause_ended(struct pull *p, struct task *t, struct moment m, struct outbox *out)
+{
+	if (t->last)
+		source_ended(p, t, SOURCE_SCANNED, m, out);
+	else
+		send_pull(p, t, m, out);
 }
 
 void
 pull_stored(struct pull *p, struct rows *rows, int rc, struct moment m, struct outbox *out)
 {
 	struct task *t = task_find(p, rows->number);
+	uint64_t pause;
 
+	p->called = rows->quiet < PULL_QUIET;
 	rows_free(rows);
 	if (t == NULL || t->state != STORING)
 		return;
 	if (rc != 0) {
 		outbox_log(out, DYN_LOG_WARNING, "pull: rows not stored: %s", dyn_strerror(rc));
 		source_failed(p, t, m, out);
-	} else if (!t->last) {
-		send_pull(p, t, m, out);
+	} else if ((pause = pause_after(p, m.now - t->began)) > 0) {
+		t->state = PAUSING;
+		t->until = m.now + pause;
 	} else {
-		source_ended(p, t, SOURCE_SCANNED, m, out);
+		pause_ended(p, t, m, out);
 	}
 	step(p, m, out);
 }
@@ -440,6 +466,8 @@ pull_tick(struct pull *p, struct moment m, struct outbox *out)
 			continue;
 		if (t->state == RESTING)
 			(void)go_on(p, t, m, out);
+		else if (t->state == PAUSING)
+			pause_ended(p, t, m, out);
 		else
 			source_failed(p, t, m, out);
 	}

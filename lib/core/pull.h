@@ -26,10 +26,14 @@
  * have had coordinators that knew nothing of us.  (Rows stay; merging them
  * again changes nothing.)
  *
+ * Who calls comes first: while the worker is called, few rows are on their way, and a
+ * pause follows them.  How long they took to be stored tells how busy the worker and the
+ * disk are, with these rows too; the pause grows with the square of it.
+ *
  * A task is one partition on its way:
  *
- *	ASKING  --rows--> STORING --durable--> ASKING (after the last name)
- *	ASKING  --done--> STORING --durable--> ASKING the next source, or DONE
+ *	ASKING  --rows--> STORING --durable--> PAUSING
+ *	PAUSING --timer--> ASKING (after the last name; or the next source; or DONE)
  *	ASKING  --refused, lost, late--> the next source; RESTING when none is left
  *	RESTING --timer--> ASKING
  */
@@ -41,10 +45,20 @@
 #include "core/rows.h"
 #include "model/key.h"
 
-#define PULL_TASKS 8               /* partitions on their way at once */
-#define PULL_BYTES (256 << 10)     /* of rows in one answer */
+/* Partitions on their way at once, and bytes of rows in one answer, where nobody calls;
+ * and where the worker was called within PULL_QUIET: calls wait behind rows, in the worker
+ * and in the commit. */
+#define PULL_TASKS 8
+#define PULL_BYTES (256 << 10)
+#define PULL_TASKS_CALLED 2
+#define PULL_BYTES_CALLED (64 << 10)
+#define PULL_QUIET (100 * NS_PER_MS)
 #define PULL_PATIENCE (5 * NS_PER_S)
 #define PULL_REST (50 * NS_PER_MS) /* a refusal (not fenced yet) passes quickly */
+/* There, rows that took so long to store are followed by a pause as long; such that took
+ * twice as long, by one of four times as long. */
+#define PULL_EASY (10 * NS_PER_MS)
+#define PULL_PAUSE_TIMES 4         /* what they took: the longest pause */
 
 struct pull;
 

@@ -61,6 +61,7 @@ struct work {
 	size_t waiters_first, waiters_count, waiters_cap;
 	uint64_t next_number;
 	uint64_t bytes;
+	uint64_t called; /* when somebody last wanted something */
 	bool hints_full;
 	struct buf *catching; /* a bit for each partition, or NULL */
 	struct rng rng;

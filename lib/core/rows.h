@@ -49,6 +49,7 @@ struct rows {
 	struct letter_space letter; /* to the worker and back: must not need memory */
 	void *to;                   /* the host's */
 	int rc;
+	uint64_t quiet; /* back from the worker: for how long nobody has called it, ns */
 };
 
 struct rows *rows_new(enum rows_of, unsigned partition, uint64_t number, struct dyn_slice bytes);

@@ -301,6 +301,7 @@ coordinates(const struct work *w, const struct op *op)
 void
 work_op(struct work *w, struct op *op, struct moment m, struct outbox *out)
 {
+	w->called = m.now;
 	if (op->started == 0)
 		op->started = m.now;
 	if (w->view == NULL || w->view->base == NULL)
@@ -369,6 +370,7 @@ work_frame(struct work *w, const struct dyn_id *from, uint64_t conn, const struc
 		return 0; /* of a newer peer: skipped */
 	if (rc != 0)
 		return rc;
+	w->called = m.now;
 	compare_tables(w, from, f, out);
 	return dispatch(w, from, conn, f, &msg, m, out);
 }
@@ -519,6 +521,7 @@ wake(struct work *w, const struct waiter *waiter, int rc, struct moment m, struc
 {
 	struct request *r;
 	struct effect *e;
+	struct rows *rows;
 
 	switch (waiter->kind) {
 	case WAIT_REPLICA:
@@ -534,9 +537,11 @@ wake(struct work *w, const struct waiter *waiter, int rc, struct moment m, struc
 		outbox_add(out, FX_FENCED)->what = waiter->token;
 		break;
 	case WAIT_ROWS:
+		rows = waiter->token;
+		rows->quiet = m.now - w->called;
 		e = outbox_add(out, FX_STORED);
 		e->rc = rc;
-		e->what = waiter->token;
+		e->what = rows;
 		break;
 	}
 }

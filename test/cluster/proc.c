@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,6 +31,8 @@ enum ask_kind { /* goes on after proc_kind */
 	ASK_LEAVE,
 	ASK_LOAD,
 	ASK_UNLOAD,
+	ASK_WORK,
+	ASK_WORK_END,
 	ASK_CLOSE,
 	ASK_CLOSE_BUSY
 };
@@ -47,6 +50,8 @@ struct ask {
 	size_t orders_count;
 	struct load *load;
 	unsigned writers, readers, ms;
+	proc_work *work;
+	void *work_arg;
 };
 
 /* The answer to anything but a call, and the hello. */
@@ -88,6 +93,9 @@ struct child {
 	dyn_node *node;
 	dyn_bucket *bucket, *lww;
 	struct load_run *run;
+	proc_work *work;
+	void *work_arg;
+	pthread_t work_thread;
 };
 
 static void
@@ -241,6 +249,15 @@ close_busy(struct child *c, unsigned ms)
 	return rc;
 }
 
+static void *
+do_work(void *arg)
+{
+	struct child *c = arg;
+
+	c->work(c->bucket, c->work_arg);
+	return NULL;
+}
+
 /* False: the node is closed. */
 static bool
 do_other(struct child *c, const struct ask *ask, struct told *t)
@@ -278,6 +295,15 @@ do_other(struct child *c, const struct ask *ask, struct told *t)
 	case ASK_UNLOAD:
 		load_stop(c->run);
 		c->run = NULL;
+		return true;
+	case ASK_WORK:
+		c->work = ask->work;
+		c->work_arg = ask->work_arg;
+		if (pthread_create(&c->work_thread, NULL, do_work, c) != 0)
+			abort();
+		return true;
+	case ASK_WORK_END:
+		pthread_join(c->work_thread, NULL);
 		return true;
 	default:
 		load_stop(c->run);
@@ -719,6 +745,24 @@ void
 proc_unload(struct proc *p)
 {
 	struct ask ask = {.kind = ASK_UNLOAD};
+	struct told t;
+
+	ask_told(p, &ask, &t);
+}
+
+void
+proc_work_begin(struct proc *p, proc_work *work, void *arg)
+{
+	struct ask ask = {.kind = ASK_WORK, .work = work, .work_arg = arg};
+	struct told t;
+
+	ask_told(p, &ask, &t);
+}
+
+void
+proc_work_end(struct proc *p)
+{
+	struct ask ask = {.kind = ASK_WORK_END};
 	struct told t;
 
 	ask_told(p, &ask, &t);

@@ -110,6 +110,11 @@ int proc_leave(struct proc *, unsigned ms);
 void proc_load(struct proc *, struct load *, unsigned writers, unsigned readers);
 void proc_unload(struct proc *);
 
+/* Have it do some work of the test's in a thread; end: wait until that has returned. */
+typedef void proc_work(dyn_bucket *, void *arg);
+void proc_work_begin(struct proc *, proc_work *, void *arg);
+void proc_work_end(struct proc *);
+
 /* Does a line of its log contain the text? */
 bool proc_logged(const struct proc *, const char *text);
 /* "127.0.0.1:port" that nobody else gets while this test runs. */

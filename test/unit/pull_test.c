@@ -23,6 +23,8 @@ struct script_pull {
 	unsigned rows_count, synced;
 	uint64_t asked;             /* number of the PULL that is answered */
 	uint64_t newest;            /* of the last that was sent */
+	unsigned bytes_max;         /* likewise */
+	uint64_t quiet;             /* for how long nobody has called when rows are stored */
 	char asked_whom;
 	struct buf *answer;         /* the last REPLY */
 	char trace[TRACE_MAX];
@@ -52,6 +54,7 @@ say_frame(struct script_pull *s, const struct effect *e)
 		say(s, "PULL %c p%u%s\n", node_letter(&e->to), m.pull.partition,
 		    m.pull.after.len > 0 ? " more" : "");
 		s->asked = s->newest = f.request;
+		s->bytes_max = m.pull.bytes_max;
 		s->asked_whom = node_letter(&e->to);
 		return;
 	}
@@ -109,6 +112,7 @@ pull_begin(char self)
 	struct pull_options o = { .self = node_id(self), .w = 2 };
 
 	s->fake = fake_new();
+	s->quiet = PULL_QUIET;
 	o.engine = &s->fake->engine;
 	outbox_init(&s->out);
 	ck_assert_int_eq(pull_new(&s->p, &o), 0);
@@ -189,6 +193,7 @@ stored(struct script_pull *s, int rc)
 {
 	struct rows *rows = s->rows[--s->rows_count];
 
+	rows->quiet = s->quiet;
 	pull_stored(s->p, rows, rc, s->m, &s->out);
 	effects(s);
 }
@@ -385,6 +390,89 @@ START_TEST(row_by_row)
 	fenced(s);
 	TRACE(s, "SYNCED\n");
 	buf_unref(first);
+	pull_end(s);
+}
+END_TEST
+
+/* While the worker is called: small answers, and a pause, also before the next source. */
+START_TEST(calls_come_first)
+{
+	struct one o = one_task();
+	struct script_pull *s = o.s;
+	struct buf *first = a_row(s->view, o.partition, 0);
+
+	s->quiet = PULL_QUIET - 1;
+	answer_by(s, o.source[0], 0, false, buf_slice(first));
+	wait_ms(s, 20); /* twice PULL_EASY */
+	stored(s, 0);
+	wait_ms(s, 39);
+	TRACE(s, "ROWS\n");
+	wait_ms(s, 1);
+	TRACE(s, pulls(&o, 0, " more"));
+	ck_assert_uint_eq(s->bytes_max, PULL_BYTES_CALLED);
+	answer_by(s, o.source[0], 0, true, buf_slice(first));
+	wait_ms(s, 100); /* the pause does not grow without bound */
+	stored(s, 0);
+	wait_ms(s, 100 * PULL_PAUSE_TIMES - 1);
+	TRACE(s, "ROWS\n");
+	wait_ms(s, 1);
+	TRACE(s, pulls(&o, 1, ""));
+	/* They have stopped calling. */
+	s->quiet = PULL_QUIET;
+	answer_by(s, o.source[1], 0, false, buf_slice(first));
+	wait_ms(s, 20);
+	stored(s, 0);
+	ck_assert_str_eq(strchr(trace(s), 'P'), pulls(&o, 1, " more"));
+	ck_assert_uint_eq(s->bytes_max, PULL_BYTES);
+	/* No pause after what was stored at once. */
+	s->quiet = 0;
+	answer_by(s, o.source[1], 0, true, buf_slice(first));
+	stored(s, 0);
+	ck_assert_str_eq(strchr(trace(s), 'P'), pulls(&o, 2, ""));
+	buf_unref(first);
+	pull_end(s);
+}
+END_TEST
+
+/* Answer all that was asked so far: "nothing there".  Returns how much is asked then. */
+static unsigned
+sweep(struct script_pull *s)
+{
+	unsigned asked = 0;
+
+	for (uint64_t n = s->newest; n > 0; n--)
+		for (const char *p = "abc"; *p != '\0'; p++) {
+			s->asked = n;
+			answer_by(s, *p, 0, true, slice(NULL, 0));
+		}
+	for (const char *p = trace(s); (p = strstr(p, "PULL")) != NULL; p++)
+		asked++;
+	return asked;
+}
+
+/* And few partitions are on their way. */
+START_TEST(calls_make_it_modest)
+{
+	struct script_pull *s = pull_begin('d');
+	struct dyn_id d = node_id('d');
+	unsigned partition = 0;
+	struct buf *rows;
+
+	show(s, d_joins());
+	while (!view_owns(s->view, partition, &d))
+		partition++;
+	rows = a_row(s->view, partition, 0);
+	s->quiet = 0;
+	s->asked = 1;
+	for (const char *p = "abc"; *p != '\0'; p++)
+		answer_by(s, *p, 0, true, buf_slice(rows));
+	stored(s, 0);
+	(void)trace(s);
+	for (unsigned i = 0; i < 3; i++)
+		(void)sweep(s);
+	ck_assert_uint_gt(pull_pending(s->p), PULL_TASKS_CALLED);
+	ck_assert_uint_eq(sweep(s), PULL_TASKS_CALLED);
+	buf_unref(rows);
 	pull_end(s);
 }
 END_TEST
@@ -871,6 +959,8 @@ suite(void)
 	suite_add_tcase(s, c);
 	tcase_add_test(c, all_owners_are_scanned);
 	tcase_add_test(c, row_by_row);
+	tcase_add_test(c, calls_come_first);
+	tcase_add_test(c, calls_make_it_modest);
 	tcase_add_test(c, two_of_three_are_not_enough);
 	tcase_add_test(c, one_whose_storage_is_broken_is_done_without);
 	tcase_add_test(c, one_that_left_is_done_without);

@@ -141,6 +141,26 @@ START_TEST(rows_are_merged_and_durable)
 }
 END_TEST
 
+/* The sync thread makes way for calls: it is told how long ago the last one was. */
+START_TEST(rows_tell_of_calls)
+{
+	struct script *s = node_a();
+
+	script_wait(s, 20);
+	take_rows(s, slice(NULL, 0));
+	ck_assert_uint_eq(token.quiet, 20 * NS_PER_MS);
+	script_get(s, "k");
+	script_wait(s, 7);
+	take_rows(s, slice(NULL, 0));
+	ck_assert_uint_eq(token.quiet, 7 * NS_PER_MS);
+	script_peer_get(s, 'b', NULL, 1, "k");
+	take_rows(s, slice(NULL, 0));
+	ck_assert_uint_eq(token.quiet, 0);
+	script_skip(s);
+	script_free(s);
+}
+END_TEST
+
 START_TEST(rows_that_are_not_stored)
 {
 	static const char *const pairs[] = { "k", "b1 | b1=x", NULL };
@@ -481,6 +501,7 @@ suite(void)
 	tcase_add_loop_test(c, rows_that_others_own, 0, 2);
 	tcase_add_loop_test(c, a_damaged_row, 0, 2);
 	tcase_add_loop_test(c, said_to_be_settled, 0, 2);
+	tcase_add_test(c, rows_tell_of_calls);
 	tcase_add_test(c, rows_that_are_not_stored);
 	tcase_add_test(c, a_stamp_too_far_ahead_does_not_hold_up_rows);
 	tcase_add_test(c, many_waiters_in_order);
