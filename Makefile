@@ -190,7 +190,7 @@ CHECK = B='$B' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' MAKE='$(MAKE)' FLAGS='$(FLAGS)
 	FUZZ='$(FUZZ)' FIGURES='$(FIGURES)' CLUSTER='$(CLUSTER)' SIM='$(SIM)' SEEDS='$(SEEDS)' FIRST='$(FIRST)' \
 	test/check.sh
 
-.PHONY: check threaded demo bench bench-engine bench-handoff bench-detect bench-repair bench-outage bench-restart bench-grow bench-transfer placement accuse split scale churn chaos cover mutants tidy analyze format $(STEPS)
+.PHONY: check threaded demo bench bench-engine bench-handoff bench-detect bench-repair bench-outage bench-restart bench-grow bench-transfer placement accuse split scale churn chaos upgrade cover mutants tidy analyze format $(STEPS)
 check: programs
 	@+$(CHECK) $(STEPS)
 header:
@@ -255,6 +255,9 @@ churn: $B/test/sim/churn
 # Real processes in namespaces of their own; SECONDS= of faults from SEED=.
 chaos: $B/test/chaos/chaos
 	@SECONDS='$(SECONDS)' SEED='$(SEED)' $<
+# Peers of an earlier commit replaced by those of this tree, and back.
+upgrade: $B/test/upgrade/upgrade $(EXAMPLES)
+	@test/upgrade/upgrade.sh '$B' $<
 
 cover:
 	@+$(MAKE) --no-print-directory COVER=1 programs
@@ -354,6 +357,8 @@ help:
 #=              with SIZE=small a test of the programs (in `make check`: that)
 #=   chaos      real processes killed, stopped, cut off, wiped, joining, for
 #=              SECONDS=180, drawn from SEED=1; wants root
+#=   upgrade    a ring of an earlier commit (test/upgrade/PREVIOUS), whose processes
+#=              are replaced one at a time, and back, under load
 #=   mutants    which planted bugs (test/mutants/) the tests catch; MUTANTS=core
 #=              only some
 #=   tidy       the rules of style that a script can check

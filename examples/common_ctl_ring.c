@@ -231,6 +231,7 @@ struct ring_report {
 	size_t answered, agreed;   /* of count; with the newest table */
 	const struct report *best; /* one with the newest table, NULL if none */
 	unsigned under_replicated, moving, pending;
+	unsigned level, level_low, level_high; /* of the ring; its members speak */
 };
 
 static bool
@@ -239,6 +240,20 @@ newer(const struct dyn_status *a, const struct dyn_status *b)
 	if (a->epoch != b->epoch)
 		return a->epoch > b->epoch;
 	return memcmp(a->digest, b->digest, sizeof(a->digest)) > 0;
+}
+
+/* The least that anybody thinks all speak: who started just now has not heard all. */
+static void
+level_in(struct ring_report *ring, const struct dyn_status *s)
+{
+	bool first = ring->answered == 0;
+
+	if (first || s->ring_level < ring->level)
+		ring->level = s->ring_level;
+	if (first || s->level < ring->level_low)
+		ring->level_low = s->level;
+	if (first || s->level > ring->level_high)
+		ring->level_high = s->level;
 }
 
 /* Sum up what the members said. */
@@ -250,6 +265,7 @@ sum_up(struct ring_report *ring)
 
 		if (n->rc != 0)
 			continue;
+		level_in(ring, &n->status);
 		ring->answered++;
 		if (ring->best == NULL || newer(&n->status, &ring->best->status))
 			ring->best = n;
@@ -313,6 +329,7 @@ json_stats(struct json *j, const struct dyn_stats *s)
 	json_number(j, "replica_gets", s->replica_gets);
 	json_number(j, "replica_puts", s->replica_puts);
 	json_number(j, "protocol_errors", s->protocol_errors);
+	json_number(j, "frames_skipped", s->frames_skipped);
 	json_latency(j, "get_latency", &s->get_latency);
 	json_latency(j, "put_latency", &s->put_latency);
 	json_latency(j, "commit_latency", &s->commit_latency);
@@ -331,6 +348,8 @@ json_node(struct json *j, const struct report *n)
 		json_close(j, '}');
 		return;
 	}
+	json_number(j, "level", n->status.level);
+	json_number(j, "ring_level", n->status.ring_level);
 	digest_text(n->status.digest, digest);
 	json_number(j, "epoch", n->status.epoch);
 	json_string(j, "digest", digest);
@@ -373,6 +392,7 @@ status_json(const struct ring_report *ring)
 	json_number(&j, "under_replicated", ring->under_replicated);
 	json_number(&j, "pending", ring->pending);
 	json_bool(&j, "moving", ring->moving != 0);
+	json_number(&j, "level", ring->level);
 	if (s != NULL) {
 		digest_text(s->digest, digest);
 		ctl_json_id(&j, "ring_id", s->ring_id);
@@ -466,6 +486,12 @@ status_text(const struct ring_report *ring)
 		printf("table   epoch %" PRIu64 ", digest %.8s, ", s->epoch, digest);
 		printf("%zu of %zu members agree%s\n", ring->agreed, ring->count,
 		    ring->moving != 0 ? ", partitions are moving" : "");
+		printf("level   %u, ", ring->level);
+		if (ring->level_low == ring->level_high)
+			printf("all that answered speak %u\n", ring->level_low);
+		else
+			printf("those that answered speak %u to %u\n", ring->level_low,
+			    ring->level_high);
 	}
 	printf("health  %s: ", all_well(ring) ? "all is well" : "not all is well");
 	printf("%zu of %zu members answered, %u partitions under-replicated\n",

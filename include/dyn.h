@@ -722,6 +722,9 @@ struct dyn_status {
 	                              * forgotten */
 	int membership;              /* enum dyn_membership; 0: this node has left the
 	                              * ring, or is a client */
+	unsigned level;              /* feature level this node speaks */
+	unsigned ring_level;         /* the lowest that its members speak, as heard;
+	                              * 0 until all have been heard once */
 };
 #ifdef __cplusplus
 #define DYN_STATUS_INIT {sizeof(struct dyn_status)}
@@ -767,6 +770,7 @@ struct dyn_stats {
 	                                    * whose clock, were collected here */
 	uint64_t to_forget;                /* rows that wait for that, as far as this
 	                                    * node leads their partition */
+	uint64_t frames_skipped;           /* of kinds that only newer nodes know */
 };
 #ifdef __cplusplus
 #define DYN_STATS_INIT {sizeof(struct dyn_stats)}

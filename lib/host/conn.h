@@ -53,7 +53,7 @@ struct conn_config {
 
 struct conn_counters {
 	atomic_uint_fast64_t frames_in, frames_out, bytes_in, bytes_out;
-	atomic_uint_fast64_t protocol_errors;
+	atomic_uint_fast64_t protocol_errors, frames_skipped; /* the latter: host/links.c */
 	atomic_uint_fast64_t tokens; /* given out so far */
 };
 
@@ -76,8 +76,8 @@ struct conn_events {
 };
 
 /* Dial "host:port".  Names are resolved without blocking.  Frames sent before
- * `opened` are queued.  hello's slices are copied; its magic and versions are
- * filled in.
+ * `opened` are queued.  hello's slices are copied; its magic, versions and
+ * levels are filled in.
  * DYN_EINVAL (address), DYN_ENOMEM; all else comes through events.closed. */
 int conn_dial(struct conn **out, struct loop *, const struct conn_config *,
     const char *address, const struct msg_hello *, const struct conn_events *,

@@ -159,6 +159,8 @@ greet(void *arg, struct conn *c, const struct msg_hello *hello, struct conn_admi
 		refuse(a, DYN_EPROTO, "unknown purpose");
 		return;
 	}
+	if (hello->role == DYN_PEER)
+		host_heard(g->host, &hello->node, hello->level);
 	a->events = links_accepting();
 	a->arg = links;
 }

@@ -1,13 +1,17 @@
 /*
  * Connections: HELLO and WELCOME (see conn_private.h).
  *
- * Checked here: that the other side speaks this protocol in a version we know,
- * and that a peer's certificate names the host it advertises.  Ring, settings
+ * Checked here: that the other side speaks this protocol in a version and on a
+ * feature level that we know, and that a peer's certificate names the host it advertises.  Ring, settings
  * and the rest are the acceptor's to judge.
  */
 #include "host/conn_private.h"
 
 #include <stdio.h>
+
+#define LEVELS_TEXT                                                                     \
+	"feature level %u (and down to %u) does not go with %u (and down to %u): "      \
+	"upgrade in smaller steps"
 
 int
 greeting_hello(struct conn *c, const struct msg_hello *hello)
@@ -18,6 +22,8 @@ greeting_hello(struct conn *c, const struct msg_hello *hello)
 	m.hello.magic = HELLO_MAGIC;
 	m.hello.version_min = WIRE_VERSION_MIN;
 	m.hello.version_max = WIRE_VERSION;
+	m.hello.level = FEATURE_LEVEL;
+	m.hello.level_min = FEATURE_LEVEL_MIN;
 	return msg_encode(&c->hello, &head, MSG_HELLO, &m);
 }
 
@@ -46,6 +52,8 @@ send_welcome(struct conn *c, const struct msg_welcome *welcome, uint64_t request
 	struct buf *frame;
 	int rc;
 
+	m.welcome.level = FEATURE_LEVEL;
+	m.welcome.level_min = FEATURE_LEVEL_MIN;
 	rc = msg_encode(&frame, &head, MSG_WELCOME, &m);
 	return rc == 0 ? send_frame(c, frame) : rc;
 }
@@ -75,6 +83,13 @@ become_open(struct conn *c)
 	loop_defer(c->loop, &c->late);
 }
 
+/* Do we and a side that speaks these understand each other? */
+static bool
+levels_meet(unsigned level, unsigned level_min)
+{
+	return msg_levels_meet(FEATURE_LEVEL, FEATURE_LEVEL_MIN, level, level_min);
+}
+
 static void
 take_welcome(struct conn *c, const struct frame *f)
 {
@@ -93,6 +108,11 @@ take_welcome(struct conn *c, const struct frame *f)
 	}
 	if (w->version < WIRE_VERSION_MIN || w->version > WIRE_VERSION) {
 		conn_fail(c, DYN_EVERSION, "wants to speak version %u", w->version);
+		return;
+	}
+	if (!levels_meet(w->level, w->level_min)) {
+		conn_fail(c, DYN_EVERSION, LEVELS_TEXT, w->level, w->level_min,
+		    FEATURE_LEVEL, FEATURE_LEVEL_MIN);
 		return;
 	}
 	c->node = w->node;
@@ -125,11 +145,21 @@ refuse(struct conn_admission *a, int rc, const char *text)
 }
 
 static void
+refuse_level(struct conn_admission *a, const struct msg_hello *h)
+{
+	snprintf(a->text, sizeof(a->text), LEVELS_TEXT, h->level, h->level_min,
+	    FEATURE_LEVEL, FEATURE_LEVEL_MIN);
+	refuse(a, DYN_EVERSION, a->text);
+}
+
+static void
 decide(struct conn *c, const struct msg_hello *h, struct conn_admission *a)
 {
 	a->welcome.version = MIN(h->version_max, WIRE_VERSION);
 	if (h->version_max < WIRE_VERSION_MIN || h->version_min > WIRE_VERSION)
 		refuse(a, DYN_EVERSION, "no common version of the protocol");
+	else if (!levels_meet(h->level, h->level_min))
+		refuse_level(a, h);
 	else if (!named_rightly(c, h))
 		refuse(a, DYN_ETLS, "the certificate does not name the advertised host");
 	else

@@ -74,16 +74,53 @@ host_view(struct host *h)
 	return v;
 }
 
+/* Under the lock.  Returns whether it has changed. */
+static bool
+find_ring_level(struct host *h)
+{
+	unsigned before = h->ring_level;
+
+	if (h->view != NULL)
+		h->ring_level = levels_lowest(&h->levels, h->view, &h->self, FEATURE_LEVEL);
+	return h->ring_level != before;
+}
+
+static void
+tell_ring_level(struct host *h, unsigned level)
+{
+	host_log(h, DYN_LOG_INFO, "the feature level of the ring is %u, of this node %u",
+	    level, FEATURE_LEVEL);
+}
+
+void
+host_heard(struct host *h, const struct dyn_id *id, unsigned level)
+{
+	unsigned now;
+	bool changed;
+
+	pthread_mutex_lock(&h->lock);
+	levels_heard(&h->levels, h->view, id, level);
+	changed = find_ring_level(h);
+	now = h->ring_level;
+	pthread_mutex_unlock(&h->lock);
+	if (changed)
+		tell_ring_level(h, now);
+}
+
 void
 host_publish(struct host *h, struct view *v)
 {
 	struct view *old;
+	unsigned level;
+	bool changed;
 
 	/* Under the lock: dyn_open waits for h->view, and the calls made after it must
 	 * find a worker that knows of it. */
 	pthread_mutex_lock(&h->lock);
 	old = h->view;
 	h->view = view_ref(v);
+	changed = find_ring_level(h);
+	level = h->ring_level;
 	for (unsigned i = 0; i < h->workers_count; i++)
 		worker_view(h->workers[i]);
 	if (h->syncer != NULL)
@@ -91,6 +128,8 @@ host_publish(struct host *h, struct view *v)
 	pthread_cond_broadcast(&h->changed);
 	pthread_mutex_unlock(&h->lock);
 	view_unref(old);
+	if (changed)
+		tell_ring_level(h, level);
 }
 
 void

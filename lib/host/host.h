@@ -10,6 +10,7 @@
 #include "core/sync.h"
 #include "core/work.h"
 #include "host/conn.h"
+#include "model/levels.h"
 
 #include <time.h>
 
@@ -61,6 +62,8 @@ struct host {
 	struct hint_figures hints;
 	struct copies_figures copies;
 	uint64_t gossip_rounds, gossip_bytes;
+	struct levels levels;
+	unsigned ring_level;     /* the lowest of the members of the view */
 };
 
 int host_init(struct host *) DYN_CHECK;
@@ -74,6 +77,8 @@ void host_log(struct host *, enum dyn_log_level, const char *fmt, ...)
 struct view *host_view(struct host *);
 /* Publish: to waiting application threads, to workers, to the sync thread. */
 void host_publish(struct host *, struct view *);
+/* A peer said that it speaks this feature level. */
+void host_heard(struct host *, const struct dyn_id *, unsigned level);
 /* The node cannot go on: calls get this code, connections are closed. */
 void host_fail(struct host *, int code, const char *text);
 /* What letters that came after the last turn asked for is not done. */

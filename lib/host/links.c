@@ -165,11 +165,28 @@ dialled_opened(void *arg, struct conn *c, const struct msg_welcome *welcome)
 		conn_close(c, DYN_EADDRESS, "another node answers at this address", false);
 		return;
 	}
+	host_heard(ls->host, &welcome->node, welcome->level);
 	k->opened = true;
 	k->down = false;
 	k->pause = REDIAL_FIRST;
 	if (!id_is_zero(&k->id))
 		ls->events->up(ls->arg, &k->id, k->worker);
+}
+
+/* To the owner; but not what only newer nodes know. */
+static void
+deliver(struct links *ls, const struct dyn_id *from, struct conn *c, const struct frame *f)
+{
+	int rc;
+
+	if (!msg_known(f->kind)) {
+		atomic_fetch_add_explicit(
+		    &ls->host->counters.frames_skipped, 1, memory_order_relaxed);
+		return;
+	}
+	rc = ls->events->frame(ls->arg, from, conn_token(c), f);
+	if (rc != 0)
+		conn_close(c, rc, "malformed message", false);
 }
 
 static void
@@ -178,7 +195,6 @@ dialled_frame(void *arg, struct conn *c, const struct frame *f)
 	struct link *k = arg;
 	struct links *ls = k->links;
 	struct dyn_id from = conn_node(c);
-	int rc;
 
 	k->silent_at = TIME_NEVER;
 	if (f->kind == MSG_BYE) {
@@ -186,9 +202,7 @@ dialled_frame(void *arg, struct conn *c, const struct frame *f)
 			ls->events->leaving(ls->arg, &k->id, k->worker);
 		return;
 	}
-	rc = ls->events->frame(ls->arg, &from, conn_token(c), f);
-	if (rc != 0)
-		conn_close(c, rc, "malformed message", false);
+	deliver(ls, &from, c, f);
 }
 
 static void
@@ -236,13 +250,10 @@ accepted_frame(void *arg, struct conn *c, const struct frame *f)
 {
 	struct links *ls = arg;
 	struct dyn_id from = conn_node(c);
-	int rc;
 
 	if (conn_role(c) == DYN_CLIENT)
 		memset(&from, 0, sizeof(from));
-	rc = ls->events->frame(ls->arg, &from, conn_token(c), f);
-	if (rc != 0)
-		conn_close(c, rc, "malformed message", false);
+	deliver(ls, &from, c, f);
 }
 
 static struct given *

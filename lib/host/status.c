@@ -12,7 +12,7 @@
 	N(memory_bytes) N(uptime_ms) N(storage_error) N(hints) N(hint_bytes)   \
 	N(hint_age_ms) N(hints_waiting) N(hints_dirty) N(safe_to_stop)   \
 	N(catching) N(differing) N(lag_ms) N(unhashed) N(damaged) N(failure) \
-	N(awaited) B(awaits.bytes) N(membership)
+	N(awaited) B(awaits.bytes) N(membership) N(level) N(ring_level)
 
 #define LATENCY_FIELDS(N, l)                                                   \
 	N(l.count) N(l.mean_us) N(l.p50_us) N(l.p90_us) N(l.p99_us)            \
@@ -28,7 +28,7 @@
 	LATENCY_FIELDS(N, get_latency) LATENCY_FIELDS(N, put_latency)          \
 	LATENCY_FIELDS(N, commit_latency) N(hinted) N(hints_delivered)   \
 	N(exchanges) N(exchange_took) N(exchange_gave) N(verified)             \
-	N(forgotten) N(to_forget)
+	N(forgotten) N(to_forget) N(frames_skipped)
 
 #define WRITE_B(f) wr_bytes(w, s->f, 16);
 #define WRITE_N(f) wr_var(w, (uint64_t)(s->f));
@@ -125,6 +125,7 @@ host_status(struct host *h, struct dyn_status *s)
 	memset(s, 0, sizeof(*s));
 	s->size = sizeof(*s);
 	s->node = h->self;
+	s->level = FEATURE_LEVEL;
 	s->uptime_ms = (clock_now() - h->started) / NS_PER_MS;
 	if (v != NULL && v->current != NULL)
 		status_from_view(h, v, s);
@@ -155,6 +156,7 @@ host_status(struct host *h, struct dyn_status *s)
 	s->unhashed = h->copies.trees.wanted + h->copies.trees.broken;
 	s->damaged = h->copies.trees.wrong;
 	s->failure = h->failure.code;
+	s->ring_level = h->ring_level;
 	pthread_mutex_unlock(&h->lock);
 	s->safe_to_stop = is_safe_to_stop(h, s);
 }
@@ -187,6 +189,7 @@ add_connections(struct dyn_stats *s, struct conn_counters *c)
 	s->bytes_in = atomic_load(&c->bytes_in);
 	s->bytes_out = atomic_load(&c->bytes_out);
 	s->protocol_errors = atomic_load(&c->protocol_errors);
+	s->frames_skipped = atomic_load(&c->frames_skipped);
 }
 
 void

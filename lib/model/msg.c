@@ -176,6 +176,25 @@ msg_decode(uint8_t kind, struct dyn_slice body, union msg *out)
 	return r.bad ? DYN_EPROTO : 0;
 }
 
+bool
+msg_known(uint8_t kind)
+{
+	switch (kind) {
+#define M(number, KIND, name, fields) case number:
+		MSG_SCHEMA(M)
+#undef M
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool
+msg_levels_meet(unsigned level, unsigned level_min, unsigned other, unsigned other_min)
+{
+	return level >= other_min && other >= level_min;
+}
+
 const char *
 msg_name(uint8_t kind)
 {

@@ -17,6 +17,16 @@
  * skips a tail it does not know, and takes fields that are missing at the end
  * as zero.  Unknown kinds are skipped by the receiver.
  *
+ * FEATURE LEVELS count what was appended.  Who dials and who accepts say which
+ * they speak, and the lowest that they still take (appended to HELLO and WELCOME;
+ * who says none speaks 0), and refuse who is out of it.  A frame that the other
+ * side has to understand goes to those whose level has it; what all members have
+ * to understand waits until the lowest of them has (levels.h).  lib/README,
+ * "Upgrading", tells what a change of a format has to do.
+ *
+ *	0	before there were levels
+ *	1	tells its level
+ *
  * Field types: u8 u16 u32 u64 fixed; id and digest 16 bytes; slice(max) = var
  * length and bytes, borrowed from the frame.  Error codes travel as u32
  * (two's complement).
@@ -30,6 +40,9 @@
 #define FRAME_HEAD 32
 #define WIRE_VERSION 1
 #define WIRE_VERSION_MIN 1
+/* What may come beyond the version: see FEATURE LEVELS below. */
+#define FEATURE_LEVEL 1
+#define FEATURE_LEVEL_MIN 0
 #define HELLO_MAGIC 0x314e5944u /* "DYN1" */
 
 enum purpose { PURPOSE_DATA = 1, PURPOSE_GOSSIP, PURPOSE_SYNC };
@@ -41,11 +54,12 @@ enum purpose { PURPOSE_DATA = 1, PURPOSE_GOSSIP, PURPOSE_SYNC };
 	    F(u32, magic) F(u16, version_min) F(u16, version_max) F(u8, role)  \
 	    F(u8, purpose) F(u16, worker) F(id, node) F(id, ring_id)           \
 	    F(u64, features) S(ring, DYN_BUCKET_MAX)                           \
-	    S(advertise, DYN_ADDRESS_MAX))                                     \
+	    S(advertise, DYN_ADDRESS_MAX) F(u16, level) F(u16, level_min))     \
 	/* the answer: rc 0 opens the connection, else it is closed */         \
 	M(2, WELCOME, welcome,                                                 \
 	    F(u32, rc) F(u16, version) F(u16, workers) F(id, node)             \
-	    F(id, ring_id) F(u64, features) S(text, 255))                      \
+	    F(id, ring_id) F(u64, features) S(text, 255)                       \
+	    F(u16, level) F(u16, level_min))                                   \
 	/* store this object at your copy (merge); or, where an owner is named, \
 	 * keep it for that owner (a hint, paper 4.6) */                       \
 	M(10, PUT, put,                                                        \
@@ -178,6 +192,9 @@ int msg_encode(struct buf **out, const struct frame *head, enum msg_kind,
     const union msg *) DYN_CHECK;
 /* DYN_EPROTO if malformed, DYN_EVERSION if the kind is unknown. */
 int msg_decode(uint8_t kind, struct dyn_slice body, union msg *out) DYN_CHECK;
+bool msg_known(uint8_t kind);
+/* Do these two, each speaking up to level and down to level_min, have one in common? */
+bool msg_levels_meet(unsigned level, unsigned level_min, unsigned other, unsigned other_min);
 const char *msg_name(uint8_t kind); /* "PUT_ACK", or "?" */
 /* "PUT name=12 object=105 ..." for traces; returns length as snprintf. */
 int msg_print(char *out, size_t cap, uint8_t kind, const union msg *);
