@@ -28,6 +28,7 @@ guards()
 	fire-*) echo cluster/fire ;;
 	change-*) echo cluster/change ;;
 	members-*) echo table zones view member ;;
+	level-*) echo levels conn ;;
 	net-*) echo loop queues conn tls ;;
 	detect-*) echo detect ;;
 	hint-*) echo quorum standin hint store write core_ring ;;
