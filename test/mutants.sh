@@ -30,6 +30,7 @@ guards()
 	address-*) echo cluster/address ;;
 	ctl-*) echo cluster/ctl ;;
 	members-*) echo table zones view member ;;
+	level-*) echo levels conn ;;
 	net-*) echo loop queues conn tls ;;
 	detect-*) echo detect ;;
 	hint-*) echo quorum standin hint store write core_ring ;;

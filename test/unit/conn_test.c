@@ -630,7 +630,7 @@ START_TEST(refusal_is_told)
 }
 END_TEST
 
-enum answer { SILENT, GARBAGE, CLOSES, PINGS, OLD, NEW, ODD_CODE, TLS_ALERT };
+enum answer { SILENT, GARBAGE, CLOSES, PINGS, OLD, NEW, NEW_LEVEL, ODD_CODE, TLS_ALERT };
 static const struct {
 	enum answer answer;
 	int rc;
@@ -641,9 +641,22 @@ static const struct {
     {PINGS, DYN_EPROTO},
     {OLD, DYN_EVERSION},
     {NEW, DYN_EVERSION},
+    {NEW_LEVEL, DYN_EVERSION},
     {ODD_CODE, DYN_EPROTO},
     {TLS_ALERT, DYN_EPROTO},
 };
+
+static struct buf *
+welcome_of_level(unsigned level, unsigned level_min)
+{
+	union msg m = {.welcome = {.version = WIRE_VERSION, .level = (uint16_t)level,
+			   .level_min = (uint16_t)level_min}};
+	struct frame head = {.version = WIRE_VERSION};
+	struct buf *b;
+
+	ck_assert_int_eq(msg_encode(&b, &head, MSG_WELCOME, &m), 0);
+	return b;
+}
 
 static struct buf *
 make_answer(enum answer answer)
@@ -657,6 +670,8 @@ make_answer(enum answer answer)
 		return net_welcome(0, 0);
 	case NEW:
 		return net_welcome(0, 2);
+	case NEW_LEVEL:
+		return welcome_of_level(FEATURE_LEVEL + 2, FEATURE_LEVEL + 1);
 	case ODD_CODE:
 		return net_welcome(17, 1);
 	case TLS_ALERT:
