@@ -223,7 +223,10 @@ struct dyn_options {
 	 * labels fill from the left.  Two peers with the same machine never
 	 * hold the same key; its copies are spread evenly over zones, then over
 	 * the racks of a zone, which comes before weights.  Peers without a zone
-	 * share one.  Default: zone unset, machine = this host's
+	 * share one.  A node that does not own a key has its writes coordinated by
+	 * the owner that is nearest to it (machine, rack, zone, dc), if that one
+	 * answers, and a get asks the nearest first; so give a client its location
+	 * too.  Default: zone unset, machine = this host's
 	 * machine id, or, if the advertised address is a loopback address,
 	 * a machine of its own. */
 	const char *location;

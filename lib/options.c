@@ -177,6 +177,7 @@ set_location(dyn_node *n, const struct dyn_options *o, struct dyn_error *e)
 		return bad(e, "location is too long");
 	snprintf(n->location, sizeof(n->location), "%s%.*s%s", given, (int)(3 - slashes), "///",
 	    machine);
+	n->host.location = n->location;
 	return 0;
 }
 

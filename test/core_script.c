@@ -254,6 +254,23 @@ view_joins(struct view *v, char letter)
 }
 
 struct view *
+view_places(struct view *v, const char *const locations[])
+{
+	struct view *next, *settled;
+
+	for (unsigned i = 0; locations[i] != NULL; i++) {
+		struct order o = { .id = node_id((char)('a' + i)), .location = locations[i] };
+
+		MUST(view_order(&next, v, &o, 1) == 0);
+		view_unref(v);
+		v = next;
+	}
+	MUST(view_settle(&settled, v) == 0);
+	view_unref(v);
+	return view_all_read(view_all_synced(settled));
+}
+
+struct view *
 view_join_all(struct view *v, const char *letters)
 {
 	struct view *next;
@@ -624,7 +641,8 @@ script_effects(struct script *s)
 {
 	struct effect e;
 
-	sort_sends(&s->out);
+	if (!s->o.as_sent)
+		sort_sends(&s->out);
 	while (outbox_next(&s->out, &e))
 		take_effect(s, &e);
 }
@@ -675,6 +693,7 @@ script_new(const struct script_options *options)
 	struct work_options o = {
 		.self = node_id(options->self),
 		.client = options->client,
+		.location = options->location,
 		.actor = { (uint64_t)options->self, MAX(options->incarnation, 1u) },
 		.standin = { (uint64_t)options->self, MAX(options->incarnation, 1u) + 100 },
 		.workers = 1,

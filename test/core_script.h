@@ -72,6 +72,7 @@ struct view *view_join_all(struct view *, const char *letters); /* one table */
 struct view *view_leaves(struct view *, char);
 struct view *view_synced(struct view *, char);
 struct view *view_reads(struct view *, char);
+struct view *view_places(struct view *, const char *const locations[]); /* a, b, ...: NULL ends */
 struct view *view_all_synced(struct view *);
 struct view *view_all_read(struct view *);
 /* "abc/abd abd": owners of a key by base, current if it differs, and reading. */
@@ -85,6 +86,8 @@ struct buf *key_name(const char *key);
 struct script_options {
 	char self;
 	bool client;
+	const char *location; /* of a client; NULL = nowhere */
+	bool as_sent;         /* tell frames in the order they leave, not of letters */
 	struct view *view; /* taken over */
 	uint64_t bytes_max;
 	uint64_t incarnation; /* 0 = 1 */

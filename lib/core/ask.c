@@ -1,8 +1,9 @@
 /*
  * put and delete on a node that does not own the key: an owner coordinates
- * (paper 4.5).  Which one: the owner that answered fastest in the read before
- * this write, as the context remembers (section 5); else the one with the
- * lowest latency measured here; else the first of the list.
+ * (paper 4.5).  Which one: of those that let nobody wait, the nearest (its zone, then
+ * its rack); of these the owner that answered fastest in the read before this write, as
+ * the context remembers (section 5); else the one with the lowest latency measured
+ * here; else the first of the list.
  *
  * When no owner can be reached, a stand-in does (paper 4.6), this node itself if
  * it stores anything; but not under DYN_STRICT.
@@ -72,14 +73,33 @@ was_tried(const void *arg, const struct dyn_id *id)
 	return false;
 }
 
+/* What is for an owner and against it. */
+struct merit {
+	bool slow;
+	unsigned near;
+	bool fastest; /* in the read before */
+	uint64_t latency;
+};
+
+static bool
+is_better(const struct merit *a, const struct merit *b)
+{
+	if (a->slow != b->slow)
+		return b->slow;
+	if (a->near != b->near)
+		return a->near > b->near;
+	if (a->fastest != b->fastest)
+		return a->fastest;
+	return a->latency < b->latency;
+}
+
 /* The best owner that was not tried and is not down, or NULL; one that let
  * somebody wait only if there is no other. */
 static const struct record *
 choose(struct work *w, const struct ask *a, struct moment m)
 {
 	const struct record *best = NULL;
-	uint64_t best_latency = 0;
-	bool best_slow = false;
+	struct merit merit, of_best = { 0 };
 	struct group g;
 
 	view_readers(a->r.view, a->r.partition, &g);
@@ -87,19 +107,17 @@ choose(struct work *w, const struct ask *a, struct moment m)
 	for (unsigned i = 0; i < g.count; i++) {
 		const struct record *rec = &a->r.view->records[g.member[i]];
 		const struct peer *p = peer_find(&a->r, w, &rec->id);
-		uint64_t latency = p != NULL ? p->latency : 0;
-		bool slow = p != NULL && p->slow_until > m.now;
 
 		if (was_tried(a, &rec->id) || id_equal(&rec->id, &w->o.self) ||
 		    peer_is_down(&a->r, w, &rec->id))
 			continue;
-		if (load_be64(rec->id.bytes) == a->r.op->fastest && !slow)
-			return rec;
-		if (best == NULL || slow < best_slow ||
-		    (slow == best_slow && latency < best_latency)) {
+		merit.slow = p != NULL && p->slow_until > m.now;
+		merit.near = peer_nearness(w, a->r.view, rec);
+		merit.fastest = !merit.slow && load_be64(rec->id.bytes) == a->r.op->fastest;
+		merit.latency = p != NULL ? p->latency : 0;
+		if (best == NULL || is_better(&merit, &of_best)) {
 			best = rec;
-			best_latency = latency;
-			best_slow = slow;
+			of_best = merit;
 		}
 	}
 	return best;

@@ -1,6 +1,7 @@
 /*
  * What a worker knows of the other members: which of their workers serves a
- * partition, whether it is down, suspected or slow, and how fast it answers.
+ * partition, whether it is down, suspected or slow, how near it is and how fast it
+ * answers.
  */
 #include "core/request.h"
 
@@ -70,6 +71,51 @@ peer_is_down(const struct request *r, struct work *w, const struct dyn_id *id)
 	const struct peer *p = peer_find(r, w, id);
 
 	return p != NULL && (p->down || p->suspect);
+}
+
+/* Labels from the left that two locations share.  Empty ones are equal, as they are to
+ * placement, but an unknown machine is no machine. */
+static unsigned
+labels_shared(const char *a, const char *b)
+{
+	for (unsigned label = 0; label < 4; label++) {
+		size_t len = strcspn(a, "/");
+
+		if (strcspn(b, "/") != len || memcmp(a, b, len) != 0 || (label == 3 && len == 0))
+			return label;
+		a += len + (a[len] == '/');
+		b += len + (b[len] == '/');
+	}
+	return 4;
+}
+
+unsigned
+peer_nearness(const struct work *w, const struct view *v, const struct record *r)
+{
+	const struct record *self = view_find(v, &w->o.self);
+	const char *here = self != NULL ? record_location(self) : w->o.location;
+
+	if (self == r)
+		return PEER_SELF;
+	return labels_shared(here != NULL ? here : "", record_location(r));
+}
+
+void
+group_by_nearness(const struct work *w, const struct view *v, struct group *g)
+{
+	unsigned near[DYN_N_MAX];
+
+	for (unsigned i = 0; i < g->count; i++) {
+		uint16_t member = g->member[i];
+		unsigned how = peer_nearness(w, v, &v->records[member]), at = i;
+
+		for (; at > 0 && near[at - 1] < how; at--) {
+			near[at] = near[at - 1];
+			g->member[at] = g->member[at - 1];
+		}
+		near[at] = how;
+		g->member[at] = member;
+	}
 }
 
 void

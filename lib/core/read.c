@@ -267,8 +267,8 @@ ask_idle(struct work *w, struct read *rd, struct outbox *out)
 	return rc;
 }
 
-/* Ask every owner that can be reached (paper 4.5), and who stands in for the
- * others. */
+/* Ask every owner that can be reached (paper 4.5), the nearest first, and who stands
+ * in for the others. */
 static int
 ask_all(struct work *w, struct read *rd, struct moment m, struct outbox *out)
 {
@@ -276,6 +276,7 @@ ask_all(struct work *w, struct read *rd, struct moment m, struct outbox *out)
 
 	view_readers(rd->r.view, rd->r.partition, &g);
 	group_limit(&g, rd->n);
+	group_by_nearness(w, rd->r.view, &g);
 	quorum_init(&rd->q, rd->r.view, &g, 1, rd->need, 0);
 	rd->q.strict = rd->strict;
 	rd->r.sent_at = m.now;

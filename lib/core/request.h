@@ -118,6 +118,12 @@ void peer_is_slow(const struct request *, struct work *, const struct dyn_id *, 
 /* The same for all that the tally waits for. */
 void quorum_slow(struct work *, const struct request *, const struct quorum *, struct moment,
     struct outbox *);
+/* How near it is: of "dc/zone/rack/machine" it shares the first 0 to 4 labels with
+ * this node, or PEER_SELF. */
+#define PEER_SELF 5
+unsigned peer_nearness(const struct work *, const struct view *, const struct record *);
+/* The nearest first; who are equally near stay as they were. */
+void group_by_nearness(const struct work *, const struct view *, struct group *);
 /* It answered this request: remember how fast. */
 void peer_answered(const struct request *, struct work *, const struct dyn_id *, struct moment);
 

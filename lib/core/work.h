@@ -69,6 +69,8 @@ void op_free(struct op *);
 struct work_options {
 	struct dyn_id self;
 	bool client;              /* stores nothing */
+	const char *location;     /* of a client, borrowed; NULL = nowhere.  A member's
+	                           * is in the view */
 	struct dyn_engine *engine; /* borrowed; NULL for a client */
 	struct actor actor, standin; /* see core/store.h */
 	bool actor_kept;          /* the actor is one of an earlier process */

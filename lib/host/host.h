@@ -26,6 +26,7 @@ struct host {
 	struct dyn_id self;
 	char ring[DYN_BUCKET_MAX + 1];
 	char advertise[DYN_ADDRESS_MAX]; /* "" for a client */
+	const char *location;            /* the options', "dc/zone/rack/machine" */
 	struct conn_config config;
 	struct conn_counters counters;   /* atomic */
 	enum dyn_log_level log_level;

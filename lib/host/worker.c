@@ -69,6 +69,7 @@ worker_new(struct worker **out, struct host *host, unsigned index, uint64_t seed
 	struct work_options o = {
 		.self = host->self,
 		.client = host->role == DYN_CLIENT,
+		.location = host->location,
 		.engine = host->engine,
 		.actor = host->actor,
 		.standin = host->standin,

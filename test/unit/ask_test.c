@@ -105,6 +105,74 @@ START_TEST(the_fastest_by_latency)
 }
 END_TEST
 
+/* a far, b in the data centre, c in the zone, d in the rack, e on the machine. */
+static struct view *
+places(void)
+{
+	static const char *const locations[] = { "x/z/r/m", "dc/y/r/m", "dc/z/q/m", "dc/z/r/l",
+		"dc/z/r/m", NULL };
+
+	return view_places(view_ring(5, 5, 16), locations);
+}
+
+START_TEST(the_nearest_before_the_fastest)
+{
+	struct script *s = script_new(&(struct script_options){ .self = 'z', .client = true,
+	    .location = "dc/z/r/m", .view = places() });
+	struct with w = { .value = "x", .n = 5, .fastest = 'a', .timeout_ms = 10000 };
+
+	for (const char *p = "edcba"; *p != '\0'; p++) {
+		script_op(s, OP_PUT, "k", &w);
+		ck_assert_int_eq(asked(s), *p);
+		script_down(s, *p, true);
+		script_skip(s);
+	}
+	/* Who is suspected, and who let somebody wait, is not near. */
+	for (const char *p = "edcba"; *p != '\0'; p++)
+		script_up(s, *p);
+	script_suspect(s, 'e', true);
+	script_op(s, OP_PUT, "k", &w);
+	ck_assert_int_eq(asked(s), 'd');
+	script_wait(s, 250);
+	script_skip(s);
+	script_op(s, OP_PUT, "k", &w);
+	ck_assert_int_eq(asked(s), 'c');
+	script_free(s);
+}
+END_TEST
+
+/* Who is nowhere, or elsewhere, goes by the context and by latency as ever. */
+START_TEST(nobody_is_near)
+{
+	static const char *const where[] = { NULL, "", "///m", "other", "other/z/r/m" };
+
+	for (size_t i = 0; i < ARRAY_LEN(where); i++) {
+		struct script *s = script_new(&(struct script_options){ .self = 'z',
+		    .client = true, .location = where[i], .view = places() });
+
+		script_op(s, OP_PUT, "k", &(struct with){ .value = "x", .n = 5, .fastest = 'c' });
+		ck_assert_int_eq(asked(s), 'c');
+		script_free(s);
+	}
+}
+END_TEST
+
+/* A member is where the view says, also when that was ordered. */
+START_TEST(a_member_asks_its_zone)
+{
+	static const char *const locations[] = { "dc/z/r/m", "dc/x/r/m", "dc/y/r/m", "dc/z/r/l",
+		NULL };
+	struct view *v = view_places(view_ring(4, 3, 16), locations);
+	const char *key = view_key(v, "bcd");
+	struct script *s = script_new(
+	    &(struct script_options){ .self = 'a', .location = "dc/x/r/m", .view = v });
+
+	script_op(s, OP_PUT, key, &(struct with){ .value = "x", .fastest = 'b' });
+	ck_assert_int_eq(asked(s), 'd');
+	script_free(s);
+}
+END_TEST
+
 START_TEST(certainly_not_received_goes_to_the_next)
 {
 	struct script *s = client();
@@ -456,6 +524,9 @@ suite(void)
 	tcase_add_test(c, a_member_that_does_not_own_the_key_asks);
 	tcase_add_test(c, an_error_is_the_outcome);
 	tcase_add_test(c, the_fastest_by_latency);
+	tcase_add_test(c, the_nearest_before_the_fastest);
+	tcase_add_test(c, nobody_is_near);
+	tcase_add_test(c, a_member_asks_its_zone);
 	tcase_add_test(c, certainly_not_received_goes_to_the_next);
 	tcase_add_test(c, lost_after_it_was_sent_is_unknown);
 	tcase_add_test(c, the_deadline_passes);

@@ -69,6 +69,30 @@ START_TEST(repairs_of_before_a_fence)
 }
 END_TEST
 
+/* All are asked, those of the own rack and zone first; an answer counts whoever gives
+ * it, and who is suspected is not asked. */
+START_TEST(the_nearest_are_asked_first)
+{
+	static const char *const locations[] = { "dc/x/r/m", "dc/z/q/m", "dc/z/r/m", NULL };
+	struct script *s = script_new(&(struct script_options){ .self = 'z', .client = true,
+	    .location = "dc/z/r", .as_sent = true, .view = view_places(view_ring(3, 3, 16), locations) });
+
+	script_get(s, "k");
+	EXPECT(s, "0 SEND GET c #1\n"
+	          "0 SEND GET b #1\n"
+	          "0 SEND GET a #1\n");
+	script_get_ack(s, 'a', 1, 0, "a1 | a1=x");
+	script_get_ack(s, 'b', 1, 0, "a1 | a1=x");
+	EXPECT(s, "0 DONE get ok owners=2 a1 | a1=x\n");
+	script_suspect(s, 'c', true);
+	script_skip(s);
+	script_get(s, "k");
+	EXPECT(s, "0 SEND GET b #2\n"
+	          "0 SEND GET a #2\n");
+	script_free(s);
+}
+END_TEST
+
 START_TEST(all_concurrent_versions)
 {
 	struct script *s = client();
@@ -534,6 +558,7 @@ suite(void)
 
 	suite_add_tcase(s, c);
 	tcase_add_test(c, own_copy_and_one_more);
+	tcase_add_test(c, the_nearest_are_asked_first);
 	tcase_add_test(c, all_concurrent_versions);
 	tcase_add_test(c, a_late_answer_is_repaired_and_repairs);
 	tcase_add_test(c, who_does_not_answer_in_time_is_left_alone);
