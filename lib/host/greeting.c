@@ -2,8 +2,8 @@
  * Connections: HELLO and WELCOME (see conn_private.h).
  *
  * Checked here: that the other side speaks this protocol in a version and on a
- * feature level that we know, and that a peer's certificate names the host it advertises.  Ring, settings
- * and the rest are the acceptor's to judge.
+ * feature level that we know, and that a peer's certificate names the host it
+ * advertises.  Ring, settings and the rest are the acceptor's to judge.
  */
 #include "host/conn_private.h"
 

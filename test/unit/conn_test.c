@@ -652,10 +652,10 @@ welcome_of_level(unsigned level, unsigned level_min)
 	union msg m = {.welcome = {.version = WIRE_VERSION, .level = (uint16_t)level,
 			   .level_min = (uint16_t)level_min}};
 	struct frame head = {.version = WIRE_VERSION};
-	struct buf *b;
+	struct buf *frame;
 
-	ck_assert_int_eq(msg_encode(&b, &head, MSG_WELCOME, &m), 0);
-	return b;
+	ck_assert_int_eq(msg_encode(&frame, &head, MSG_WELCOME, &m), 0);
+	return frame;
 }
 
 static struct buf *
