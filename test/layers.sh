@@ -50,7 +50,7 @@ for file in lib/*.[ch] lib/*/*.[ch]; do
 done
 
 # Names that the pure layers may use: memory and strings.
-common='mem(cpy|move|set|cmp|chr)|str(len|nlen|cmp|ncmp|chr|rchr)|v?snprintf|abort'
+common='mem(cpy|move|set|cmp|chr)|str(len|nlen|cmp|ncmp|chr|rchr|cspn)|v?snprintf|abort'
 common="$common|_GLOBAL_OFFSET_TABLE_|__(memcpy|memmove|memset|snprintf|vsnprintf)_chk"
 common="$common|__stack_chk_fail|__isoc.*"
 tools='__(asan|ubsan|tsan|sanitizer|gcov|llvm|start|stop)_.*|__gcov.*'
