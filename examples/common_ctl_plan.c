@@ -101,25 +101,26 @@ static int
 take_order(struct ctl *c, dyn_plan *p, const char *word)
 {
 	const struct order_name *name = find_order(word);
-	const char *id_text, *rest;
+	const char *id_text, *colon, *rest;
 	struct dyn_id id, other = {{0}};
 	int status, rc;
 
 	if (name == NULL)
 		return fail_word(c, word, DYN_EINVAL, "no such order");
 	id_text = word + strlen(name->text);
-	rest = strchr(id_text, ':');
-	if ((rest != NULL) != name->more)
+	colon = strchr(id_text, ':');
+	rest = colon != NULL ? colon + 1 : "";
+	if ((colon != NULL) != name->more)
 		return fail_word(c, word, DYN_EINVAL,
 		    name->more ? "':' and more have to follow the id"
 			       : "nothing may follow the id");
 	status = find_id(c, word, id_text,
-	    rest != NULL ? (size_t)(rest - id_text) : strlen(id_text), &id);
+	    colon != NULL ? (size_t)(colon - id_text) : strlen(id_text), &id);
 	if (status == EXIT_DONE && name->what == 'r')
-		status = find_id(c, word, rest + 1, strlen(rest + 1), &other);
+		status = find_id(c, word, rest, strlen(rest), &other);
 	if (status != EXIT_DONE)
 		return status;
-	rc = add_order(p, name->what, id, other, rest != NULL ? rest + 1 : NULL);
+	rc = add_order(p, name->what, id, other, rest);
 	if (rc == DYN_EINVAL && name->what == 'w')
 		return fail_word(c, word, rc, "a weight is a number from 1 to 10000");
 	if (rc == DYN_EINVAL && name->what == 'o')
