@@ -79,7 +79,8 @@ struct hint_figures {
  * what its id tells of it is dirty, one partition of one owner; or all partitions of the
  * owner; or of all members, if not even that can be read.
  *
- * One that is damaged later is given up in the same way when its owner's turn comes. */
+ * One that is damaged later is given up in the same way when its owner's turn comes, if
+ * its id tells the key; else it waits, and those behind it, for the next start. */
 int hint_new(struct hint **out, const struct hint_options *, struct moment) DYN_CHECK;
 void hint_free(struct hint *);
 void hint_view(struct hint *, struct view *, struct moment);
