@@ -41,8 +41,8 @@
 #define WIRE_VERSION 1
 #define WIRE_VERSION_MIN 1
 /* What may come beyond the version: see FEATURE LEVELS below. */
-#define FEATURE_LEVEL 1
-#define FEATURE_LEVEL_MIN 0
+#define FEATURE_LEVEL 1U
+#define FEATURE_LEVEL_MIN 0U
 #define HELLO_MAGIC 0x314e5944u /* "DYN1" */
 
 enum purpose { PURPOSE_DATA = 1, PURPOSE_GOSSIP, PURPOSE_SYNC };
